@@ -17,7 +17,7 @@ SOURCES := $(shell find Sources -name '*.swift' -o -name '*.c' -o -name '*.h') P
 FORMATTED := Package.swift Sources Tests Benchmarks Fuzz
 CNI_PLUGINS := flannel bridge host-local loopback
 
-.PHONY: all build test demo bench fmt lint install clean fuzz packages-build packages-demo packages-test
+.PHONY: all build test demo bench fmt lint install clean fuzz modules packages-build packages-demo packages-test
 all: build
 
 packages-build: ; @scripts/install-packages $(BUILD_PACKAGES)
@@ -33,11 +33,15 @@ bin/weft bin/weft-cni &: $(SOURCES)
 	for p in weft weft-cni; do strip -o bin/.$$p "$$(swift build $(RELEASE) --show-bin-path)/$$p"; mv -f bin/.$$p bin/$$p; done
 	for p in $(CNI_PLUGINS); do ln -f bin/weft-cni bin/cni/$$p; done
 
-demo: packages-demo build
+# Where br_netfilter is a module, the agent insists on it (as flanneld does); a machine without modules has it built in.
+modules:
+	@modprobe -q br_netfilter 2>/dev/null || true
+
+demo: packages-demo build modules
 	bin/weft lab demo
 
 # The tests run against the programs that are shipped.
-test: packages-test build
+test: packages-test build modules
 	swift build --build-tests
 	WEFT_BIN_DIR=$(CURDIR)/bin swift test --skip-build
 
