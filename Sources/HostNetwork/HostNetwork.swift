@@ -178,40 +178,17 @@ public struct HostNetwork: ~Copyable {
       if isRemoval, Self.isGone(f.errno) { continue }
       if isRemoval { report.removed -= 1 } else { report.updated -= 1 }
       if report.failures.count < 20 {
-        let reason = f.message.map { "\(f.errno) (kernel: \($0))" } ?? "\(f.errno)"
-        report.failures.append(ApplyFailure("\(label(f.index, changes, up: up)): \(reason)"))
+        report.failures.append(ApplyFailure("\(batch.error(f))"))
       }
     }
     var index = 0
     while report.examples.count < 5, index < batch.count {
-      report.note(label(index, changes, up: up))
+      report.note(batch.label(of: index))
       index += 1
     }
   }
 
   private static func isGone(_ e: Errno) -> Bool {
     e == .noEntry || e == .noProcess || e == .noDevice || e == .noAddress
-  }
-
-  /// What the request of an index was, in words.
-  private func label(_ index: Int, _ c: NetworkChanges, up: [Link]) -> String {
-    var i = index
-    func pick<T>(_ list: [T], _ text: (T) -> String) -> String? {
-      if i < list.count { return text(list[i]) }
-      i -= list.count
-      return nil
-    }
-    return pick(c.addresses.updates) { "add address \($0.new.prefix)" }
-      ?? pick(c.addresses.removals) { "remove address \($0.prefix)" }
-      ?? pick(up) { "set \($0.name) up" }
-      ?? pick(c.neighbours.updates) { "set neighbour \($0.new.address)" }
-      ?? pick(c.fdb.updates) { "set forwarding entry \($0.new.mac) to \($0.new.remote?.description ?? "none")" }
-      ?? pick(c.nexthops.updates) { "set next hop \($0.new.id)" }
-      ?? pick(c.routes.updates) { "set route \($0.new.destination)" }
-      ?? pick(c.routes.removals) { "remove route \($0.destination)" }
-      ?? pick(c.nexthops.removals) { "remove next hop \($0.id)" }
-      ?? pick(c.fdb.removals) { "remove forwarding entry \($0.mac) to \($0.remote?.description ?? "none")" }
-      ?? pick(c.neighbours.removals) { "remove neighbour \($0.address)" }
-      ?? "request \(index)"
   }
 }
