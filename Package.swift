@@ -88,6 +88,15 @@ let package = Package(
   ]
 )
 
+// `WEFT_CORE=1 swift test --scratch-path .build-core` leaves out the agent, the lab and every package from elsewhere: a
+// quick turn for work on netlink, rules and plugins.
+if Context.environment["WEFT_CORE"] != nil {
+  let outer = ["Agent", "Lab", "weft", "AgentTests", "LabTests"]
+  package.products.removeAll { $0.name == "weft" }
+  package.dependencies = []
+  package.targets.removeAll { outer.contains($0.name) }
+}
+
 // `WEFT_FUZZ=1 swift build --scratch-path .build-fuzz` builds the decoders, instrumented, and the fuzzer; nothing else.
 if Context.environment["WEFT_FUZZ"] != nil {
   let decoders = ["NetTypes", "JSON", "Syscalls", "Netlink", "Subnets", "Backends", "CNI"]
