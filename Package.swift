@@ -43,13 +43,15 @@ let package = Package(
     library("Netlink", ["CLinux", "NetTypes", "Syscalls"]),
     library("Reconciler", ["NetTypes"]),
     library("HostNetwork", ["CLinux", "NetTypes", "Syscalls", "Netlink", "Reconciler"]),
+    library("Firewall", ["CLinux", "NetTypes", "Syscalls", "Netlink"]),
     library("Subnets", ["NetTypes", "JSON", "Syscalls"]),
     library("Backends", ["NetTypes", "JSON", "Subnets"]),
-    library("CNI", ["CLinux", "NetTypes", "JSON", "Syscalls", "Netlink"]),
+    library("CNI", ["CLinux", "NetTypes", "JSON", "Syscalls", "Netlink", "Firewall"]),
     library(
       "Agent",
       [
-        "CLinux", "NetTypes", "JSON", "Syscalls", "Netlink", "Reconciler", "HostNetwork", "Subnets", "Backends",
+        "CLinux", "NetTypes", "JSON", "Syscalls", "Netlink", "Reconciler", "HostNetwork", "Firewall", "Subnets",
+        "Backends",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOCore", package: "swift-nio"),
@@ -76,6 +78,7 @@ let package = Package(
     tests("SyscallsTests", ["Syscalls"]),
     tests("NetlinkTests", ["CLinux", "Netlink", "NetTypes", "Syscalls", "TestSupport"]),
     tests("ReconcilerTests", ["Reconciler", "HostNetwork", "NetTypes", "TestSupport"]),
+    tests("FirewallTests", ["Firewall", "Netlink", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests("SubnetsTests", ["Subnets", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests("BackendsTests", ["Backends", "Subnets", "NetTypes", "JSON", "TestSupport"]),
     tests("CNITests", ["CNI", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
@@ -83,7 +86,10 @@ let package = Package(
     tests("LabTests", ["Lab", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests(
       "KernelTests",
-      ["Netlink", "HostNetwork", "Backends", "CNI", "Subnets", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
+      [
+        "Netlink", "HostNetwork", "Firewall", "Backends", "CNI", "Subnets", "NetTypes", "JSON", "Syscalls",
+        "TestSupport",
+      ]),
     tests("FaultTests", ["CNI", "Subnets", "NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
   ]
 )
@@ -99,7 +105,7 @@ if Context.environment["WEFT_CORE"] != nil {
 
 // `WEFT_FUZZ=1 swift build --scratch-path .build-fuzz` builds the decoders, instrumented, and the fuzzer; nothing else.
 if Context.environment["WEFT_FUZZ"] != nil {
-  let decoders = ["NetTypes", "JSON", "Syscalls", "Netlink", "Subnets", "Backends", "CNI"]
+  let decoders = ["NetTypes", "JSON", "Syscalls", "Netlink", "Firewall", "Subnets", "Backends", "CNI"]
   let instrumented: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])]
   package.products = []
   package.dependencies = []

@@ -8,6 +8,8 @@ struct MessageWriter: ~Copyable, Sendable {
   private(set) var buffer: ByteBuffer
   /// Number of messages.
   private(set) var count = 0
+  /// Offset of the last message.
+  private var last = 0
 
   init(capacity: Int = 256) { buffer = ByteBuffer(capacity: capacity) }
 
@@ -22,12 +24,20 @@ struct MessageWriter: ~Copyable, Sendable {
     _ type: UInt16, _ flags: UInt16, sequence: UInt32, _ body: (inout MessageWriter) -> Void
   ) {
     let start = buffer.count
+    last = start
     buffer.append(
       nlmsghdr(
         nlmsg_len: 0, nlmsg_type: type, nlmsg_flags: flags | MessageFlags.request, nlmsg_seq: sequence, nlmsg_pid: 0))
     body(&self)
     buffer.store(UInt32(truncatingIfNeeded: buffer.count &- start), at: start)
     count &+= 1
+  }
+
+  /// Makes the last message ask for an acknowledgement.
+  mutating func requestAcknowledgement() {
+    guard var header = buffer.bytes.load(last, as: nlmsghdr.self) else { return }
+    header.nlmsg_flags |= MessageFlags.acknowledge
+    buffer.store(header, at: last)
   }
 
   /// Adds the fixed header of a message family.
@@ -97,6 +107,15 @@ struct MessageWriter: ~Copyable, Sendable {
     buffer.append(type)
     for byte in bytes { buffer.append(byte) }
     if terminated { buffer.append(UInt8(0)) }
+    buffer.pad()
+  }
+
+  /// Adds an attribute made of bytes as they are. More than 65,531 do not fit: the attribute is left out then.
+  mutating func bytes(_ type: UInt16, _ value: [UInt8]) {
+    guard let length = UInt16(exactly: 4 + value.count) else { return }
+    buffer.append(length)
+    buffer.append(type)
+    unsafe buffer.append(value.span.bytes)
     buffer.pad()
   }
 

@@ -55,8 +55,7 @@ struct NetlinkSocket: ~Copyable, Sendable {
 
   /// Sets an integer option, or the other one where the first is refused. Options are wishes: an old kernel may not
   /// know them, and everything works without them.
-  private static func setOption(_ fd: Int32, _ level: Int32, _ option: Int32, _ value: Int32, else other: Int32? = nil)
-  {
+  static func setOption(_ fd: Int32, _ level: Int32, _ option: Int32, _ value: Int32, else other: Int32? = nil) {
     var v = value
     let size = socklen_t(MemoryLayout<Int32>.size)
     if unsafe setsockopt(fd, level, option, &v, size) != 0, let other {

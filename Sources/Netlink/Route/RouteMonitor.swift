@@ -1,6 +1,4 @@
 import CLinux
-import Glibc
-import Syscalls
 
 /// A non-blocking socket on which the kernel tells about changes.
 public struct RouteMonitor: ~Copyable, Sendable {
@@ -16,20 +14,11 @@ public struct RouteMonitor: ~Copyable, Sendable {
     case nexthop = 32
   }
 
-  private var socket: NetlinkSocket
-
-  /// Datagrams handled per `read`, so that a flood cannot keep the caller for ever; `poll` reports the rest.
-  private static let limit = 16_384
+  private var socket: MonitorSocket
 
   /// Listens in the calling thread's network namespace.
   public init(groups: Set<Group>) throws(NetlinkError) {
-    let number: Int32
-    do {
-      number = try RouteSocket.open()
-    } catch {
-      throw NetlinkError(error)
-    }
-    try self.init(adopting: number, groups, 8 << 20)
+    socket = try MonitorSocket(NETLINK_ROUTE, groups: Self.mask(groups), receiveBuffer: 8 << 20)
   }
 
   /// Listens in a network namespace.
@@ -37,44 +26,22 @@ public struct RouteMonitor: ~Copyable, Sendable {
   public init(
     groups: Set<Group>, in namespace: borrowing NetworkNamespace, receiveBuffer: Int32 = 8 << 20
   ) throws(NetlinkError) {
-    let number: Int32
-    do {
-      number = try namespace.run { () throws(SystemError) in try RouteSocket.open() }
-    } catch {
-      throw NetlinkError(error)
-    }
-    try self.init(adopting: number, groups, receiveBuffer)
+    socket = try MonitorSocket(NETLINK_ROUTE, in: namespace, groups: Self.mask(groups), receiveBuffer: receiveBuffer)
   }
 
-  private init(adopting number: Int32, _ groups: Set<Group>, _ receiveBuffer: Int32) throws(NetlinkError) {
-    let mask = groups.reduce(UInt32(0)) { $0 | UInt32(1) << ($1.rawValue - 1) }
-    socket = try NetlinkSocket(adopting: number, groups: mask, receiveBuffer: receiveBuffer)
+  private static func mask(_ groups: Set<Group>) -> UInt32 {
+    groups.reduce(UInt32(0)) { $0 | UInt32(1) << ($1.rawValue - 1) }
   }
 
   /// Leaves out events that a request from this port caused: a program need not be told of its own changes. The kernel
   /// does not name the cause of FDB events, which come all the same. Without effect where filters are not allowed.
-  public func ignore(port: UInt32) { _ = clinux_ignore_netlink_port(socket.descriptor.number, port) }
+  public func ignore(port: UInt32) { socket.ignore(port: port) }
 
   /// For `poll(2)`: readable when there are events.
-  public var descriptor: Int32 { socket.descriptor.number }
+  public var descriptor: Int32 { socket.descriptor }
 
   /// Hands out what is queued, without waiting. Lost or malformed messages give `.overflow`.
   public mutating func read(_ handler: (RouteEvent) -> Void) throws(NetlinkError) {
-    do {
-      for _ in 0..<Self.limit {
-        switch try socket.receive(waiting: false) {
-        case .nothing: return
-        case .overrun, .truncated: handler(.overflow)
-        case .datagram:
-          var reader = MessageReader(socket.incoming.bytes)
-          while let message = reader.next() {
-            if let event = RouteEvent(message) { handler(event) }
-          }
-          if reader.isMalformed { handler(.overflow) }
-        }
-      }
-    } catch {
-      throw NetlinkError(error)
-    }
+    try socket.read({ if let event = RouteEvent($0) { handler(event) } }, lost: { handler(.overflow) })
   }
 }

@@ -1,0 +1,145 @@
+/// A type of value as `nft` numbers it; the kernel only stores the number. Concatenations put six bits a type together.
+public struct NftDatatype: RawRepresentable, Hashable, Sendable {
+  public let rawValue: UInt32
+  /// Takes any number.
+  public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+  public static let integer = NftDatatype(rawValue: 4)
+  public static let ipv4Address = NftDatatype(rawValue: 7)
+  public static let ipv6Address = NftDatatype(rawValue: 8)
+  public static let etherAddress = NftDatatype(rawValue: 9)
+  public static let inetProtocol = NftDatatype(rawValue: 12)
+  public static let inetService = NftDatatype(rawValue: 13)
+  public static let mark = NftDatatype(rawValue: 19)
+  public static let interfaceName = NftDatatype(rawValue: 41)
+  /// `NFT_DATA_VERDICT`: the data of a verdict map.
+  public static let verdict = NftDatatype(rawValue: 0xffff_ff00)
+
+  /// Several values one behind the other: `ipv4_addr . inet_proto . inet_service`.
+  public static func concatenation(_ types: [NftDatatype]) -> NftDatatype {
+    NftDatatype(rawValue: types.reduce(0) { $0 << 6 | $1.rawValue & 63 })
+  }
+
+  /// The types put together, first one first; a single one is itself.
+  public var parts: [NftDatatype] {
+    var rest = rawValue
+    var out: [NftDatatype] = []
+    while rest != 0, self != .verdict {
+      out.insert(NftDatatype(rawValue: rest & 63), at: 0)
+      rest >>= 6
+    }
+    return out
+  }
+
+  /// Bytes of a single value; 0 = not known here.
+  public var length: Int {
+    switch self {
+    case .ipv4Address, .mark, .integer: 4
+    case .ipv6Address: 16
+    case .etherAddress: 6
+    case .inetProtocol: 1
+    case .inetService: 2
+    case .interfaceName: 16
+    default: 0
+    }
+  }
+
+  /// True for values that the machine keeps in its own byte order.
+  var isHostOrder: Bool { self == .mark || self == .interfaceName }
+}
+
+/// A named set, map or verdict map.
+public struct NftSet: Hashable, Sendable {
+  /// `NFT_SET_*`
+  public struct Flags: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt32
+    /// Takes the kernel's number.
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    public static let anonymous = Flags(rawValue: 0x1)
+    public static let constant = Flags(rawValue: 0x2)
+    public static let interval = Flags(rawValue: 0x4)
+    public static let map = Flags(rawValue: 0x8)
+    /// Elements may end by themselves.
+    public static let timeout = Flags(rawValue: 0x10)
+    /// Packets may change the set.
+    public static let dynamic = Flags(rawValue: 0x20)
+    public static let object = Flags(rawValue: 0x40)
+    /// Set by the kernel's users for keys of several fields with intervals.
+    public static let concatenation = Flags(rawValue: 0x80)
+  }
+
+  public var table: NftTable.ID
+  public var name: String
+  public var flags: Flags
+  /// The types of the key's fields.
+  public var key: [NftDatatype]
+  /// The types of the data's fields; `[.verdict]` for a verdict map, nil for a set.
+  public var data: [NftDatatype]?
+  /// Milliseconds that an element lives; 0 = for ever.
+  public var timeout: UInt64
+  public var comment: String?
+
+  /// A set or, with `data`, a map to be made.
+  public init(
+    _ table: NftTable.ID, _ name: String, key: [NftDatatype], data: [NftDatatype]? = nil, flags: Flags = [],
+    timeout: UInt64 = 0, comment: String? = nil
+  ) {
+    self.table = table
+    self.name = name
+    self.key = key
+    self.data = data
+    self.flags = flags.union(data == nil ? [] : .map).union(timeout > 0 ? .timeout : [])
+    self.timeout = timeout
+    self.comment = comment
+  }
+
+  /// Bytes of a key: each field is padded to a multiple of four when there are several.
+  public var keyLength: Int { Self.length(key) }
+  /// Bytes of a value; 0 for sets and verdict maps.
+  public var dataLength: Int { data == [.verdict] ? 0 : Self.length(data ?? []) }
+
+  private static func length(_ types: [NftDatatype]) -> Int {
+    types.count == 1 ? types[0].length : types.reduce(0) { $0 + padded($1.length) }
+  }
+
+  static func padded(_ n: Int) -> Int { (n + 3) & ~3 }
+}
+
+/// An element of a set or map.
+public struct NftElement: Hashable, Sendable {
+  /// What a map gives for a key.
+  public enum Value: Hashable, Sendable {
+    case data([UInt8])
+    case verdict(NftVerdict)
+  }
+
+  public var key: [UInt8]
+  /// The end of an interval of a key with several fields, included; nil = a single key.
+  public var keyEnd: [UInt8]?
+  public var value: Value?
+  /// The first key behind an interval (`NFT_SET_ELEM_INTERVAL_END`), in sets with one field.
+  public var isIntervalEnd: Bool
+  /// The element for all keys that have none.
+  public var isCatchAll: Bool
+  /// Milliseconds this element lives; 0 = as the set says.
+  public var timeout: UInt64
+  /// Milliseconds left; read only.
+  public var expiration: UInt64
+  public var comment: String?
+
+  /// Every field as given.
+  public init(
+    key: [UInt8], keyEnd: [UInt8]? = nil, value: Value? = nil, isIntervalEnd: Bool = false, isCatchAll: Bool = false,
+    timeout: UInt64 = 0, expiration: UInt64 = 0, comment: String? = nil
+  ) {
+    self.key = key
+    self.keyEnd = keyEnd
+    self.value = value
+    self.isIntervalEnd = isIntervalEnd
+    self.isCatchAll = isCatchAll
+    self.timeout = timeout
+    self.expiration = expiration
+    self.comment = comment
+  }
+}
