@@ -46,7 +46,7 @@ public struct AgentOptions: Hashable, Sendable {
   public var healthAddress = "0.0.0.0"
   /// 0 = no health server.
   public var healthPort = 0
-  /// Seconds between checks of the rules, also the period of the black-hole route check.
+  /// Seconds between checks of the rules where the kernel does not tell of changes.
   public var iptablesResync = 5
   /// Accept forwarded traffic of the pod network.
   public var iptablesForwardRules = true
@@ -101,10 +101,10 @@ extension AgentOptions {
       "renew the lease this many `minutes` before it ends, 1 to 1439"),
     .bool(
       "ip-masq", \.ipMasquerade,
-      "masquerade traffic that leaves the pod network (in this version only written to subnet.env)"),
+      "masquerade traffic that leaves the pod network"),
     .bool(
       "ip-masq-fully-random-disable", \.ipMasqueradeFullyRandomDisable,
-      "do not ask for fully random source ports when masquerading (not in this version)"),
+      "do not ask for fully random source ports when masquerading"),
     .bool(
       "kube-subnet-mgr", \.kubeSubnetManager,
       "take subnets from the Kubernetes API instead of etcd (not in this version)"),
@@ -116,12 +116,12 @@ extension AgentOptions {
     .string("healthz-ip", \.healthAddress, "IP `address` the health server listens on"),
     .int("healthz-port", \.healthPort, "`port` the health server listens on; 0 = no health server"),
     .int(
-      "iptables-resync", \.iptablesResync, "`seconds` between checks of the packet filter rules (not in this version)"),
+      "iptables-resync", \.iptablesResync, "`seconds` between checks of the packet filter rules"),
     .bool(
       "iptables-forward-rules", \.iptablesForwardRules,
-      "accept forwarded traffic of the pod network (not in this version)"),
+      "accept forwarded traffic of the pod network"),
     .bool(
-      "ip-blackhole-route", \.blackholeRoute, "keep a black-hole route for the node's own subnet (not in this version)"),
+      "ip-blackhole-route", \.blackholeRoute, "keep a black-hole route for the node's own subnet"),
     .string(
       "net-config-path", \.networkConfigPath,
       "`file` with the network configuration (with -kube-subnet-mgr) (not in this version)"),

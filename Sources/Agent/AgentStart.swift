@@ -20,7 +20,6 @@ struct AgentStart {
     if let configuration = try awaitConfiguration(registry, &loop) {
       log.info("Found network config - Backend type: \(configuration.backendType)")
       try checkBridgeFilter(configuration)
-      warnAboutRules()
       let node = AgentNode(
         options: options, configuration: configuration, interface: try chooseInterface(configuration),
         registry: registry, readiness: readiness, log: log)
@@ -98,14 +97,6 @@ struct AgentStart {
       if Files.exists(path) { continue }
       throw AgentFailure("Failed to check br_netfilter: \(path) does not exist; load it with: modprobe br_netfilter")
     }
-  }
-
-  /// Packet filter rules and black-hole routes come with a later version.
-  private func warnAboutRules() {
-    if options.ipMasquerade {
-      log.warning("--ip-masq: this version installs no masquerade rules yet; it is only passed on in the subnet file")
-    }
-    if options.blackholeRoute { log.warning("--ip-blackhole-route: this version installs no black-hole routes yet") }
   }
 
   private func chooseInterface(_ configuration: NetworkConfiguration) throws(AgentFailure) -> ExternalInterface {

@@ -1,4 +1,5 @@
 import Backends
+import Firewall
 import HostNetwork
 import Logging
 import NetTypes
@@ -18,6 +19,7 @@ struct OverlayAgent: ~Copyable {
   private var hasWrittenSubnetFile = false
   private var subnetFileRetry: Int64 = 100_000_000
   private var isReady = false
+  private let rules = RuleStatus()
 
   /// Time between looks at the whole registry, ns: a safety net behind the notifications.
   private static let rescan: Int64 = 300_000_000_000
@@ -39,7 +41,8 @@ struct OverlayAgent: ~Copyable {
       let watcher = try DirectoryWatcher(path: node.registry.path) { log.warning("\($0)") }
       var path = try VXLANDataPath(
         planner: planner, interface: node.interface,
-        storedMACs: Self.publishedMACs(watcher.snapshot, node), log: node.log)
+        storedMACs: Self.publishedMACs(watcher.snapshot, node), hasBlackholes: node.options.blackholeRoute,
+        log: node.log)
       let macs = try path.register()
       let attributes = LeaseAttributes(
         publicIPs: node.interface.publicAddress, backendType: BackendType.vxlan.rawValue,
@@ -118,6 +121,7 @@ struct OverlayAgent: ~Copyable {
 
   /// Runs until a signal, or until the lease is taken away.
   mutating func run(_ loop: inout AgentLoop) throws(AgentFailure) {
+    guard try startRules(&loop) else { return }
     writeSubnetFile(&loop)
     readRegistry()
     loop.watch(path.descriptor, as: .kernel)
@@ -132,6 +136,7 @@ struct OverlayAgent: ~Copyable {
       for event in events {
         switch event {
         case .signal: return
+        case .woken: updateReadiness()
         case .ready(.kernel): path.readNotifications()
         case .ready(.registry): readRegistry()
         case .due(.resync):
@@ -165,6 +170,37 @@ struct OverlayAgent: ~Copyable {
       loop.schedule(.expiry, after: min(wait.overflow ? .max : wait.partialValue, 3_600_000_000_000) + 1_000_000)
     }
     if let deadline = path.deadline(now: Clock.monotonic()) { loop.schedule(.pass, at: deadline) }
+  }
+
+  // MARK: rules
+
+  /// Has the rules set and waits for the outcome (contract flanneld §3, steps 12 to 15): pods get addresses only when
+  /// their packets can leave. False when a signal arrived first.
+  private mutating func startRules(_ loop: inout AgentLoop) throws(AgentFailure) -> Bool {
+    let options = node.options
+    let plan = PodNetworkPlan(
+      rules: PerFamily { family in
+        guard let network = subnetFile.networks[family], let pods = subnetFile.subnets[family] else { return nil }
+        return PodNetworkRules(
+          network: network, pods: pods, fullyRandom: !options.ipMasqueradeFullyRandomDisable)
+      }, masquerades: options.ipMasquerade, forwards: options.iptablesForwardRules)
+    let waker = loop.waker
+    do {
+      try RuleKeeper.start(
+        plan, usesNftables: node.configuration.enableNFTables, resync: Int64(options.iptablesResync), status: rules,
+        log: log
+      ) { waker.wake() }
+      while rules.state == .pending {
+        for event in try loop.wait() { if case .signal = event { return false } }
+      }
+    } catch {
+      throw AgentFailure("\(error)")
+    }
+    // Forwarding may be allowed without our rules; without masquerading no pod reaches the world.
+    if case .failed(let reason) = rules.state, plan.masquerades {
+      throw AgentFailure("cannot set up masquerading: \(reason)")
+    }
+    return true
   }
 
   private mutating func readRegistry(everything: Bool = false) {
@@ -251,7 +287,9 @@ struct OverlayAgent: ~Copyable {
 
   private mutating func updateReadiness() {
     guard hasWrittenSubnetFile else { return }
-    if path.isConverged {
+    if case .failed(let reason) = rules.state {
+      node.readiness.state = .notReady(reason: "packet filter rules: \(reason)")
+    } else if path.isConverged {
       node.readiness.state = .ready
       if !isReady {
         log.info("flannel is ready")

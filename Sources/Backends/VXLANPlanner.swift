@@ -86,6 +86,8 @@ public struct VXLANPlanner: Sendable {
     public var usesNexthops: Bool
     /// Ids of next-hop objects that are not ours.
     public var foreignNexthops: Set<UInt32>
+    /// The own subnets get black-hole routes (`--ip-blackhole-route`).
+    public var hasBlackholes: Bool
     /// For `DirectRouting`: the interface over which the kernel reaches an address without a gateway, or nil.
     public var directInterface: (IPAddress) -> Int32?
 
@@ -93,7 +95,7 @@ public struct VXLANPlanner: Sendable {
     public init(
       own: PerFamily<IPPrefix>, ownPublicIPs: PerFamily<IPAddress>,
       ownMACs: PerFamily<MACAddress> = PerFamily(), devices: PerFamily<Int32>,
-      usesNexthops: Bool = false, foreignNexthops: Set<UInt32> = [],
+      usesNexthops: Bool = false, foreignNexthops: Set<UInt32> = [], hasBlackholes: Bool = false,
       directInterface: @escaping (IPAddress) -> Int32? = { _ in nil }
     ) {
       self.own = own
@@ -102,8 +104,16 @@ public struct VXLANPlanner: Sendable {
       self.devices = devices
       self.usesNexthops = usesNexthops
       self.foreignNexthops = foreignNexthops
+      self.hasBlackholes = hasBlackholes
       self.directInterface = directInterface
     }
+  }
+
+  /// Packets to addresses of the own subnet that no pod has end here, instead of at the default gateway (contract
+  /// flanneld §3, step 16). The metric keeps it behind the bridge's own route, which an equal one would hide or be
+  /// refused by.
+  private static func blackhole(_ subnet: IPPrefix) -> Route {
+    Route(destination: subnet, origin: RouteOrigin.weft, metric: 1024, kind: .blackhole)
   }
 
   /// Whether this many peers get next-hop objects; `current` gives the option `auto` its hysteresis.
@@ -126,6 +136,7 @@ public struct VXLANPlanner: Sendable {
         continue
       }
       plan.addresses.append(InterfaceAddress(device: device, prefix: IPPrefix(host: own.base)))
+      if context.hasBlackholes { plan.routes.append(Self.blackhole(own)) }
       plan.neighbours.reserveCapacity(plan.neighbours.count + peers.count)
       plan.fdb.reserveCapacity(plan.fdb.count + peers.count)
       plan.routes.reserveCapacity(plan.routes.count + peers.count)

@@ -51,6 +51,8 @@ extension Route {
   public var comparable: Route {
     var r = self
     r.isDead = false
+    // IPv6 shows black holes on the loopback device.
+    if r.kind == .blackhole { r.device = 0 }
     if r.nexthop != 0 {
       r.gateway = nil
       r.isOnlink = false

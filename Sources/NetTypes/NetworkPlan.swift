@@ -63,9 +63,11 @@ public struct Ownership: Equatable, Sendable {
   /// Objects with our protocol number on our devices.
   public func owns(_ n: Nexthop) -> Bool { n.origin == RouteOrigin.weft && devices.contains(n.device) }
 
-  /// Routes of the main table: into the cluster network through our devices, or anywhere with our protocol number.
+  /// Routes of the main table: into the cluster network through our devices, or anywhere with our protocol number; and
+  /// black holes in the cluster network that flannel left.
   public func owns(_ r: Route) -> Bool {
-    guard r.table == 254, r.kind == .unicast else { return false }
+    guard r.table == 254, r.kind == .unicast || r.kind == .blackhole else { return false }
+    if r.kind == .blackhole, r.origin == RouteOrigin.boot { return networks.contains { $0.contains(r.destination) } }
     if r.origin == RouteOrigin.weft { return true }
     return r.origin == RouteOrigin.boot && devices.contains(r.device)
       && networks.contains { $0.contains(r.destination) }

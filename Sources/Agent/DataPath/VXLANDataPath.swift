@@ -14,6 +14,7 @@ struct VXLANDataPath: ~Copyable {
   private let interfaceName: String
   private let baseMTU: UInt32
   private let published: PerFamily<IPAddress>
+  private let hasBlackholes: Bool
   private let log: Logger
 
   private var host: HostNetwork
@@ -45,7 +46,8 @@ struct VXLANDataPath: ~Copyable {
   /// - Parameters:
   ///   - storedMACs: MACs this node published before; an existing device's own MAC wins over them.
   init(
-    planner: VXLANPlanner, interface: ExternalInterface, storedMACs: PerFamily<MACAddress>, log: Logger
+    planner: VXLANPlanner, interface: ExternalInterface, storedMACs: PerFamily<MACAddress>,
+    hasBlackholes: Bool, log: Logger
   ) throws(NetlinkError) {
     let monitor = try RouteMonitor(
       groups: [.link, .ipv4Address, .ipv6Address, .ipv4Route, .ipv6Route, .neighbour, .nexthop])
@@ -56,6 +58,7 @@ struct VXLANDataPath: ~Copyable {
     interfaceName = interface.name
     baseMTU = interface.mtu
     published = interface.publicAddress
+    self.hasBlackholes = hasBlackholes
     underlay = Underlay(
       name: interface.name, index: interface.index, mtu: interface.mtu, addresses: interface.address)
     macs = storedMACs
@@ -203,7 +206,8 @@ struct VXLANDataPath: ~Copyable {
     // Routes with our protocol number may be on any device: looked for when they can exist, and once at the start for
     // those of an earlier run with other options.
     var state = try host.observe(
-      ownership, families: planner.networks.families, allRoutes: planner.configuration.directRouting || !hasConverged)
+      ownership, families: planner.networks.families,
+      allRoutes: planner.configuration.directRouting || hasBlackholes || !hasConverged)
     let nexthops = try host.nexthops()
     state.nexthops = nexthops.filter { ownership.owns($0) }
     usesNexthops = !state.nexthops.isEmpty
@@ -236,7 +240,7 @@ struct VXLANDataPath: ~Copyable {
       peers: peers,
       VXLANPlanner.Context(
         own: own, ownPublicIPs: published, ownMACs: macs, devices: devices, usesNexthops: usesNexthops,
-        foreignNexthops: foreign,
+        foreignNexthops: foreign, hasBlackholes: hasBlackholes,
         directInterface: { ip in direct[ip].flatMap { $0 == 0 ? nil : $0 } }))
   }
 
