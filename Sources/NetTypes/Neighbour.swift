@@ -29,6 +29,10 @@ public struct Neighbour: KernelObject, Hashable {
   public var id: ID { ID(device: device, address: address) }
   /// `NUD_PERMANENT`: set by an administrator or a program, never aged.
   public var isPermanent: Bool { state & 0x80 != 0 }
+  /// `NUD_REACHABLE`, `STALE`, `DELAY`, `PROBE`, `NOARP`, `PERMANENT`: packets can be sent.
+  public var isUsable: Bool { state & 0xde != 0 }
+  /// Neither set by anybody nor given by the kind of interface (`NUD_NOARP`).
+  public var isLearnt: Bool { state & 0xc0 == 0 }
 }
 
 /// A forwarding database entry of a VXLAN device: frames for `mac` are sent to `remote`. The key is (interface, MAC,

@@ -2,7 +2,7 @@
 public enum PluginRegistry {
   /// All of them. A program name selects one; a delegate of the same program is called as a function.
   public static var all: [any CNIPlugin] {
-    [FlannelPlugin(), BridgePlugin(), HostLocalPlugin(), LoopbackPlugin()]
+    [FlannelPlugin(), BridgePlugin(), HostLocalPlugin(), LoopbackPlugin(), PortmapPlugin()]
   }
 
   /// The plugin for a program name such as `/opt/cni/bin/flannel`; nil for another name.

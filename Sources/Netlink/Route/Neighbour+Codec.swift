@@ -7,6 +7,8 @@ enum NeighbourAttribute {
   static let linkAddress: UInt16 = 2
   static let interface: UInt16 = 8
 
+  /// `NTF_USE`: resolve it now.
+  static let useFlag: UInt8 = 0x01
   /// `NTF_SELF`: the device's own table, not the bridge's.
   static let selfFlag: UInt8 = 0x02
 }

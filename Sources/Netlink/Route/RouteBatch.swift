@@ -80,6 +80,15 @@ extension RouteBatch {
     add(RouteMessage.deleteNeighbour) { n.encode(into: &$0) }
   }
 
+  /// Finds a neighbour's link-layer address out, as if there were a packet for it.
+  public mutating func resolve(_ address: IPAddress, device: Int32) {
+    add(RouteMessage.newNeighbour, MessageFlags.create) {
+      $0.header(
+        neighbourHeader(family: address.family.number, device: device, flags: NeighbourAttribute.useFlag))
+      $0.attribute(NeighbourAttribute.destination, address)
+    }
+  }
+
   /// Adds a forwarding database entry; the remote of a unicast MAC is replaced, one of a group or of the all-zero
   /// address is added to those that are there.
   public mutating func set(_ e: FDBEntry) {

@@ -11,8 +11,10 @@ struct BridgeConfiguration: Hashable, Sendable {
   var isDefaultGateway = false
   /// A conflicting address of the bridge is replaced.
   var forceAddress = false
-  /// Masquerading rules for the container. Not available, see `refuseUnsupported`.
+  /// What the container sends beyond its subnet gets the host's address.
   var ipMasq = false
+  /// What programs the rules for that; nil = whatever the host has.
+  var ipMasqBackend: RuleBackend?
   /// MTU of the veth pair and of a new bridge in bytes; 0 = the kernel's default.
   var mtu: UInt32 = 0
   var hairpinMode = false
@@ -23,7 +25,7 @@ struct BridgeConfiguration: Hashable, Sendable {
   var trunk: [ClosedRange<UInt16>] = []
   /// VLAN 1 stays on a port that has VLANs of its own.
   var preserveDefaultVLAN = true
-  /// Source MAC filter. Not available, see `refuseUnsupported`.
+  /// The container can send with its own MAC address only.
   var macSpoofCheck = false
   /// Duplicate address detection in the container.
   var enableDAD = false
@@ -73,10 +75,12 @@ struct BridgeConfiguration: Hashable, Sendable {
     }
   }
 
-  /// What DEL and GC need: the name and the address plugin. What only ADD uses is not looked at, so that a configuration
+  /// What DEL and GC need: the name, the address plugin and which rules there may be. What only ADD uses is not looked at, so that a configuration
   /// that became wrong does not keep an attachment for ever.
   init(removal config: JSONObject) throws(CNIError) {
     if let name = config.field("bridge")?.stringValue { bridge = name }
+    ipMasq = config.field("ipMasq")?.boolValue ?? false
+    macSpoofCheck = config.field("macspoofchk")?.boolValue ?? false
     do throws(CNIError) {
       ipamType = try config.object("ipam")?.string("type") ?? ""
     } catch {
@@ -91,8 +95,9 @@ struct BridgeConfiguration: Hashable, Sendable {
     isGateway = try o.bool("isGateway") ?? false || isDefaultGateway
     forceAddress = try o.bool("forceAddress") ?? false
     ipMasq = try o.bool("ipMasq") ?? false
-    if let backend = try o.string("ipMasqBackend"), ipMasq, !["", "iptables", "nftables"].contains(backend) {
-      throw .configuration("unknown ipmasq backend \(quoted(backend))")
+    if let backend = try o.string("ipMasqBackend"), ipMasq, !backend.isEmpty {
+      ipMasqBackend = RuleBackend(rawValue: backend)
+      if ipMasqBackend == nil { throw .configuration("unknown ipmasq backend \(quoted(backend))") }
     }
     mtu = try Self.mtu(try o.integer("mtu") ?? 0)
     hairpinMode = try o.bool("hairpinMode") ?? false
@@ -106,21 +111,6 @@ struct BridgeConfiguration: Hashable, Sendable {
     portIsolation = try o.bool("portIsolation") ?? false
     ipamType = try o.object("ipam")?.string("type") ?? ""
     dns = try CNIResult.DNS(json: o.field("dns"))
-  }
-
-  /// Features whose rules are not programmed are refused before anything is touched.
-  func refuseUnsupported() throws(CNIError) {
-    if ipMasq {
-      throw CNIError(
-        .unsupportedField,
-        "bridge: \"ipMasq\": true is not supported by this version: set \"ipMasq\": false in the delegate, or start the "
-          + "agent with --ip-masq, which makes flannel ask for it no more; masquerading itself is not part of this "
-          + "version yet")
-    }
-    if macSpoofCheck {
-      throw CNIError(
-        .unsupportedField, "bridge: \"macspoofchk\": true is not supported by this version; set \"macspoofchk\": false")
-    }
   }
 }
 

@@ -18,7 +18,6 @@ public struct BridgePlugin: CNIPlugin {
   /// address is the work of a complete ADD (see `PodAttachment.isHalfMade`).
   public func add(_ request: CNIRequest) throws -> CNIResult {
     let configuration = try BridgeConfiguration(request)
-    try configuration.refuseUnsupported()
     var attachment = PodAttachment(configuration, request, try PodNamespaces(request.netns))
     do {
       return try attachment.make()
@@ -31,18 +30,29 @@ public struct BridgePlugin: CNIPlugin {
   /// A namespace or an interface that is gone is fine; a path that is no namespace is an error.
   public func del(_ request: CNIRequest) throws {
     let configuration = try BridgeConfiguration(removal: request.config)
-    if !request.netns.isEmpty, Files.exists(request.netns) { try deleteInterface(request) }
+    var addresses: [IPPrefix] = []
+    if !request.netns.isEmpty, Files.exists(request.netns) { addresses = try deleteInterface(request) }
     if configuration.hasIPAM {
       try request.delegate(configuration.ipamType, .del, request.ownConfiguration)
     }
+    if configuration.macSpoofCheck {
+      var rules = try MACSpoofRules()
+      try rules.remove(MACSpoofCheck(attachment: request.attachment))
+    }
+    if configuration.ipMasq {
+      if addresses.isEmpty { addresses = (try? request.previousResult())?.ips.map(\.address) ?? [] }
+      try MasqueradeRules.remove(Masquerade(request, addresses), request.environment)
+    }
   }
 
-  private func deleteInterface(_ request: CNIRequest) throws(CNIError) {
+  /// Deletes the container's interface and returns the addresses it had.
+  private func deleteInterface(_ request: CNIRequest) throws(CNIError) -> [IPPrefix] {
     let container = try NetworkNamespace.open(request.netns)
     let home = try NetworkNamespace.home()
     var pod = try container.visit(from: home) { () throws(CNIError) in try RouteSocket.ofThread() }
-    try doing("failed to delete \(quoted(request.ifname))") { () throws(NetlinkError) in
-      guard let link = try pod.link(named: request.ifname) else { return }
+    return try doing("failed to delete \(quoted(request.ifname))") { () throws(NetlinkError) in
+      guard let link = try pod.link(named: request.ifname) else { return [] }
+      let addresses = try pod.addresses(device: link.index).filter { $0.scope == 0 }.map(\.prefix)
       var batch = RouteBatch()
       batch.deleteLink(index: link.index)
       let failures = try pod.send(batch)
@@ -50,13 +60,13 @@ public struct BridgePlugin: CNIPlugin {
       if let f = failures.first, f.errno != .noDevice {
         throw NetlinkError(operation: "delete link", object: request.ifname, errno: f.errno, message: f.message)
       }
+      return addresses
     }
   }
 
   /// Compares what ADD reported with what is there.
   public func check(_ request: CNIRequest) throws {
     let configuration = try BridgeConfiguration(request)
-    try configuration.refuseUnsupported()
     if configuration.hasIPAM {
       try request.delegate(configuration.ipamType, .check, request.ownConfiguration)
     }
@@ -65,22 +75,26 @@ public struct BridgePlugin: CNIPlugin {
     try check.run(result)
   }
 
-  /// A configuration that ADD would refuse is code 50; otherwise the IPAM plugin is asked.
+  /// The IPAM plugin is asked.
   public func status(_ request: CNIRequest) throws {
     let configuration = try BridgeConfiguration(request)
-    do {
-      try configuration.refuseUnsupported()
-    } catch {
-      throw CNIError(.notAvailable, error.message)
-    }
     if configuration.hasIPAM {
       try request.delegate(configuration.ipamType, .status, request.ownConfiguration)
     }
   }
 
-  /// Interfaces vanish with their namespaces; reservations do not.
+  /// Interfaces vanish with their namespaces; reservations and rules do not.
   public func gc(_ request: CNIRequest) throws {
     let configuration = try BridgeConfiguration(removal: request.config)
+    let valid = try request.validAttachments()
+    if configuration.ipMasq { try MasqueradeRules.removeInvalid(request, valid) }
+    if configuration.macSpoofCheck {
+      var links = try RouteSocket.ofThread()
+      var rules = try MACSpoofRules()
+      try rules.removeInvalid(valid) { name throws(CNIError) in
+        try doing("could not lookup \(quoted(name))") { () throws(NetlinkError) in try links.link(named: name) } != nil
+      }
+    }
     if configuration.hasIPAM {
       try request.delegate(configuration.ipamType, .gc, request.ownConfiguration)
     }

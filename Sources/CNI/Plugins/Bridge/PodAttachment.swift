@@ -17,6 +17,9 @@ struct PodAttachment: ~Copyable {
   var gatewayEnd: Link?
   /// The IPAM plugin has given addresses, which must be returned if ADD fails.
   var holdsAddresses = false
+  /// What ADD has programmed, which must be removed if it fails.
+  var hasSpoofCheck = false
+  var masquerade: Masquerade?
 
   init(_ configuration: BridgeConfiguration, _ request: CNIRequest, _ namespaces: consuming PodNamespaces) {
     self.configuration = configuration
@@ -30,12 +33,14 @@ struct PodAttachment: ~Copyable {
     try createPair()
     let options = BridgePort(hairpin: configuration.hairpinMode, isolated: configuration.portIsolation)
     try configurePort(hostEnd, options, trunk: configuration.trunk)
+    if configuration.macSpoofCheck { try filterSources() }
     var result = CNIResult()
     if configuration.hasIPAM {
       let answer = try request.delegateAdd(configuration.ipamType, request.ownConfiguration)
       holdsAddresses = true
       let plan = try PodPlan(answer, configuration)
       try setGateways(plan)
+      if configuration.ipMasq { try masquerade(plan) }
       try configureContainer(plan)
       result = CNIResult(ips: plan.ips, routes: plan.routes, dns: answer.dns)
     } else if !configuration.disableContainerInterface {
@@ -48,24 +53,56 @@ struct PodAttachment: ~Copyable {
     return result
   }
 
+  private mutating func filterSources() throws(CNIError) {
+    guard let mac = containerEnd.mac else {
+      throw .plain("failed to setup spoof-check: \(quoted(request.ifname)) has no MAC address")
+    }
+    hasSpoofCheck = true
+    var rules = try MACSpoofRules()
+    try rules.add(MACSpoofCheck(attachment: request.attachment), port: hostEnd.name, mac: mac)
+  }
+
+  private mutating func masquerade(_ plan: PodPlan) throws(CNIError) {
+    let wanted = Masquerade(request, plan.ips.map(\.address))
+    masquerade = wanted
+    try MasqueradeRules.add(wanted, configuration.ipMasqBackend, request.environment)
+  }
+
   /// Takes back what belongs to this container, the last thing first. Failures are logged: the error that led here is
   /// what the runtime must see.
   mutating func undo() {
-    if holdsAddresses {
-      do {
-        try request.delegate(configuration.ipamType, .del, request.ownConfiguration)
-      } catch {
-        request.log("bridge: cannot return the addresses of a failed ADD: \(error)")
+    if let masquerade {
+      attempt("remove masquerading") { () throws(CNIError) in
+        try MasqueradeRules.remove(masquerade, request.environment)
       }
-      holdsAddresses = false
     }
-    if hostEnd.index != 0 {
-      do {
-        try deleteOnHost(hostEnd.index)
+    if holdsAddresses {
+      attempt("return the addresses") { () throws(CNIError) in
+        try request.delegate(configuration.ipamType, .del, request.ownConfiguration)
+      }
+    }
+    if hasSpoofCheck {
+      attempt("remove the spoof-check") { () throws(CNIError) in
+        var rules = try MACSpoofRules()
+        try rules.remove(MACSpoofCheck(attachment: request.attachment))
+      }
+    }
+    let index = hostEnd.index
+    if index != 0 {
+      do throws(CNIError) {
+        try deleteOnHost(index)
       } catch {
         request.log("bridge: cannot remove the veth pair of a failed ADD: \(error)")
       }
-      hostEnd.index = 0
+    }
+    (masquerade, holdsAddresses, hasSpoofCheck, hostEnd.index) = (nil, false, false, 0)
+  }
+
+  private func attempt(_ what: String, _ body: () throws(CNIError) -> Void) {
+    do throws(CNIError) {
+      try body()
+    } catch {
+      request.log("bridge: cannot \(what) of a failed ADD: \(error)")
     }
   }
 

@@ -26,9 +26,17 @@ struct PodCheck: ~Copyable {
         "Sandbox in prevResult \(named.first?.sandbox ?? "") doesn't match configured netns: \(request.netns)")
     }
     let container = try checkContainer(claim)
-    try checkHostEnd(claims, bridge: bridge, container: container)
+    let port = try checkHostEnd(claims, bridge: bridge, container: container)
     try checkAddresses(result.ips, claims, container)
     try checkRoutes(result.routes, container)
+    if configuration.macSpoofCheck, let mac = container.mac {
+      var rules = try MACSpoofRules()
+      try rules.check(MACSpoofCheck(attachment: request.attachment), port: port, mac: mac)
+    }
+    if configuration.ipMasq {
+      try MasqueradeRules.check(
+        Masquerade(request, result.ips.map(\.address)), configuration.ipMasqBackend, request.environment)
+    }
   }
 
   private mutating func checkBridge(_ claim: CNIResult.Interface) throws(CNIError) -> Link {
@@ -60,10 +68,10 @@ struct PodCheck: ~Copyable {
     return link
   }
 
-  /// One of the other interfaces of the result is the container's peer and a port of the bridge.
+  /// One of the other interfaces of the result is the container's peer and a port of the bridge. Returns its name.
   private mutating func checkHostEnd(
     _ claims: [CNIResult.Interface], bridge: Link, container: Link
-  ) throws(CNIError) {
+  ) throws(CNIError) -> String {
     let candidates = claims.filter { $0.sandbox.isEmpty && $0.name != bridge.name }
     let other = try doing("Host interface of \(container.name)") { () throws(NetlinkError) in
       try namespaces.host.link(index: container.parent)
@@ -72,6 +80,7 @@ struct PodCheck: ~Copyable {
       let claim = candidates.first(where: { $0.name == other.name })
     else { throw .plain("CNI veth created for bridge \(configuration.bridge) was not found") }
     guard matches(claim, other) else { throw .plain("Interface \(claim.name) Mac doesn't match: \(claim.mac)") }
+    return other.name
   }
 
   /// A claim without a MAC matches every link.
