@@ -51,6 +51,13 @@ public enum Files {
     try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY).sync(object: path)
   }
 
+  /// The path with all links followed; nil when it leads nowhere.
+  public static func resolved(_ path: String) -> String? {
+    guard let real = unsafe realpath(path, nil) else { return nil }
+    defer { unsafe free(real) }
+    return unsafe String(cString: real)
+  }
+
   /// Creates a directory and its parents; present ones are left as they are.
   public static func makeDirectory(_ path: String, mode: mode_t = 0o755) throws(SystemError) {
     try refuseNUL("mkdir", path)

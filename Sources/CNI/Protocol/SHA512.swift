@@ -18,7 +18,9 @@ enum SHA512 {
     // The last block ends with the length in bits, of 128 bits.
     padded += [UInt8](repeating: 0, count: (240 - padded.count % 128) % 128 + 8)
     let bits = UInt64(message.count) &* 8
-    for shift in stride(from: 56, through: 0, by: -8) { padded.append(UInt8(truncatingIfNeeded: bits >> UInt64(shift))) }
+    for shift in stride(from: 56, through: 0, by: -8) {
+      padded.append(UInt8(truncatingIfNeeded: bits >> UInt64(shift)))
+    }
     for start in stride(from: 0, to: padded.count, by: 128) { add(padded[start..<start + 128], to: &state) }
     return state
   }

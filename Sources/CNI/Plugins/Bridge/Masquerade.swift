@@ -22,6 +22,9 @@ struct Masquerade: Hashable, Sendable {
     self.addresses = addresses
   }
 
+  /// The chain of iptables.
+  var chain: String { RuleNames.chain(network, attachment.containerID) }
+
   // MARK: nftables
 
   static let table = NftTable.ID(.inet, "cni_plugins_masquerade")

@@ -12,7 +12,7 @@ enum MasqueradeRules {
     case .nftables:
       var rules = try MasqueradeNftables()
       try rules.add(wanted)
-    case .iptables: break
+    case .iptables: try MasqueradeIptables(environment: environment).add(wanted)
     }
     _ = consume lock
   }
@@ -21,6 +21,7 @@ enum MasqueradeRules {
   static func remove(_ unwanted: Masquerade, _ environment: PluginEnvironment) throws(CNIError) {
     var rules = try MasqueradeNftables()
     try rules.remove(unwanted.commentPrefix)
+    try MasqueradeIptables(environment: environment).remove(unwanted)
   }
 
   /// Fails when a rule is missing.
@@ -31,12 +32,14 @@ enum MasqueradeRules {
     case .nftables:
       var rules = try MasqueradeNftables()
       try rules.check(wanted)
-    case .iptables: break
+    case .iptables: try MasqueradeIptables(environment: environment).check(wanted)
     }
   }
 
   /// Removes the rules of the network's attachments that are not valid.
   static func removeInvalid(_ request: CNIRequest, _ valid: Set<CNIRequest.Attachment>) throws(CNIError) {
+    try MasqueradeIptables(environment: request.environment).removeInvalid(
+      request.name, Set(valid.map(\.containerID)))
     var rules = try MasqueradeNftables()
     try rules.remove(
       RuleNames.networkHash(request.name) + "-",

@@ -13,6 +13,15 @@ struct HostPortRule: Hashable, Sendable {
   /// The port that is listened on; nil in a rule for masquerading.
   var port: HostPort?
 
+  /// A rule of a container's chain of iptables.
+  init(chain: String, owner: String, target: IPAddress, port: HostPort) {
+    self.chain = chain
+    handle = 0
+    self.owner = owner
+    self.target = target
+    self.port = port
+  }
+
   /// A rule without an owner or a target is none of a container.
   init?(_ rule: NftRule) {
     guard let comment = rule.comment else { return nil }

@@ -22,7 +22,9 @@ struct PortmapNftables: ~Copyable {
       var batch = NftBatch()
       for plan in plans {
         let present = try socket.present(Self.table(plan.family))
-        for rule in try PortConflict.obsolete(present.compactMap(HostPortRule.init), for: plan) { batch.deleteRule(Self.table(plan.family), rule.chain, handle: rule.handle) }
+        for rule in try PortConflict.obsolete(present.compactMap(HostPortRule.init), for: plan) {
+          batch.deleteRule(Self.table(plan.family), rule.chain, handle: rule.handle)
+        }
         Self.record(plan, present, into: &batch)
       }
       return batch

@@ -39,9 +39,7 @@ public struct PortmapPlugin: CNIPlugin {
     case .nftables:
       var rules = try PortmapNftables()
       try rules.add(plans, request.environment)
-    default:
-      var rules = try PortmapIptables(request.environment)
-      try rules.add(plans)
+    default: for plan in plans { try PortmapIptables(environment: request.environment).add(plan) }
     }
     _ = consume lock
     forget(plans.flatMap { plan in plan.mappings.map { (plan.family, HostPort($0)) } }, request)
@@ -58,13 +56,51 @@ public struct PortmapPlugin: CNIPlugin {
   private func remove(_ request: CNIRequest, targets: Set<IPAddress>) throws(CNIError) {
     var nftables = try PortmapNftables()
     var ports = try nftables.remove(request.containerID, targets: targets)
-    var iptables = try PortmapIptables(request.environment)
-    ports += try iptables.remove(request.name, request.containerID, targets: targets)
-    let configured = PortmapConfiguration(removal: request.config).mappings
-    forget(AddressFamily.allCases.flatMap { f in (configured.map(HostPort.init) + ports).map { (f, $0) } }, request)
+    ports += try PortmapIptables(environment: request.environment).remove(request.name, request.containerID)
+    ports += PortmapConfiguration(removal: request.config).mappings.map(HostPort.init)
+    forget(AddressFamily.allCases.flatMap { family in ports.map { (family, $0) } }, request)
   }
 
-  private func forget(_ ports: [(AddressFamily, HostPort)], _ request: CNIRequest) {}
+  /// Connections of UDP live on in the kernel's table of connections, and would keep going where they went.
+  private func forget(_ ports: [(family: AddressFamily, port: HostPort)], _ request: CNIRequest) {
+  }
+
+  /// Fails when a rule is missing.
+  public func check(_ request: CNIRequest) throws {
+    let configuration = try PortmapConfiguration(request.config, request.environment)
+    guard let previous = try request.previousResult() else { throw CNIError.plain("Required prevResult missing") }
+    for plan in PortmapPlan.all(configuration, request, previous) {
+      switch configuration.backend {
+      case .nftables:
+        var rules = try PortmapNftables()
+        try rules.check(plan)
+      case .iptables: try PortmapIptables(environment: request.environment).check(plan)
+      }
+    }
+  }
+
+  /// A configuration that ADD would refuse and a back end that is not there are code 50.
+  public func status(_ request: CNIRequest) throws {
+    do throws(CNIError) {
+      let configuration = try PortmapConfiguration(request.config, request.environment)
+      switch configuration.backend {
+      case .nftables:
+        var socket = try NftSocket.ofThread()
+        _ = try doing("nf_tables") { () throws(NetlinkError) in try socket.generation() }
+      case .iptables: _ = try IptablesProgram(.ipv4, request.environment)
+      }
+    } catch {
+      throw CNIError(.notAvailable, error.message)
+    }
+  }
+
+  /// Rules outlive their containers when DEL never came.
+  public func gc(_ request: CNIRequest) throws {
+    let valid = Set(try request.validAttachments().map(\.containerID))
+    try PortmapIptables(environment: request.environment).removeInvalid(request.name, valid)
+    var nftables = try PortmapNftables()
+    try nftables.removeInvalid(Set(valid.map(\.ruleOwner)))
+  }
 }
 
 extension PortmapPlan {
