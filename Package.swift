@@ -81,7 +81,7 @@ let package = Package(
     tests("FirewallTests", ["Firewall", "Netlink", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests("SubnetsTests", ["Subnets", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests("BackendsTests", ["Backends", "Subnets", "NetTypes", "JSON", "TestSupport"]),
-    tests("CNITests", ["CNI", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
+    tests("CNITests", ["CNI", "Firewall", "Netlink", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests("AgentTests", ["Agent", "Subnets", "NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
     tests("LabTests", ["Lab", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests(

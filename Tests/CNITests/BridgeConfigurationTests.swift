@@ -166,17 +166,12 @@ import Testing
     #expect(try parse("{}").mac == nil)
   }
 
-  /// The text must help somebody whose flannel agent asks for masquerading per pod.
-  @Test func unsupported() throws {
-    let masq = try parse(#"{"ipMasq":true,"ipMasqBackend":"nftables"}"#)
-    let e = try #require(throws: CNIError.self) { try masq.refuseUnsupported() }
-    #expect(e.code == .unsupportedField)
-    #expect(e.message.contains("start the agent with --ip-masq"))
-    #expect(e.message.contains(#"set "ipMasq": false in the delegate"#))
-    #expect(e.message.contains("masquerading itself is not part of this version yet"))
-    let spoof = try parse(#"{"macspoofchk":true}"#)
-    #expect(throws: CNIError.self) { try spoof.refuseUnsupported() }
-    try BridgeConfiguration().refuseUnsupported()
+  @Test func masqueradeBackend() throws {
+    #expect(try parse(#"{"ipMasq":true,"ipMasqBackend":"nftables"}"#).ipMasqBackend == .nftables)
+    #expect(try parse(#"{"ipMasq":true,"ipMasqBackend":"iptables"}"#).ipMasqBackend == .iptables)
+    #expect(try parse(#"{"ipMasq":true}"#).ipMasqBackend == nil)
+    // Only asked for when it is used, as in Go.
+    #expect(try parse(#"{"ipMasqBackend":"x"}"#).ipMasqBackend == nil)
   }
 
   @Test func vlansOfThePort() throws {

@@ -20,11 +20,7 @@ import Testing
     let f = try BridgeFixture("bfr")
     let pod = try f.pod()
     let cases: [(JSONValue, Int, String)] = [
-      (
-        ["ipMasq": true], 2,
-        "bridge: \"ipMasq\": true is not supported by this version: set \"ipMasq\": false in the delegate"
-      ),
-      (["macspoofchk": true], 2, "bridge: \"macspoofchk\": true is not supported"),
+      (["ipMasq": true, "ipMasqBackend": "x"], 7, "unknown ipmasq backend \"x\""),
       (["vlan": 5000], 7, "invalid VLAN ID 5000 (must be between 0 and 4094)"),
       (["mtu": "x"], 6, "failed to load netconf: cannot read \"mtu\": found string, expected whole number"),
     ]
@@ -35,8 +31,6 @@ import Testing
     }
     try expectNothing(f, pod, links: [])
     #expect(try f.del(f.configuration(["ipMasq": true]), pod).isSuccess)
-    let status = try f.call("STATUS", f.configuration(["ipMasq": true], version: "1.1.0"), pod)
-    #expect(status.code == 50)
     #expect(try f.call("STATUS", f.configuration(version: "1.1.0"), pod).isSuccess)
   }
 

@@ -47,7 +47,7 @@ final class BridgeFixture {
     bin = directory.file("bin")
     try Files.makeDirectory(bin)
     let program = try builtProduct("weft-cni")
-    for name in ["bridge", "host-local", "loopback"] { symlink(program, "\(bin)/\(name)") }
+    for name in ["bridge", "host-local", "loopback", "portmap"] { symlink(program, "\(bin)/\(name)") }
   }
 
   /// A new container.

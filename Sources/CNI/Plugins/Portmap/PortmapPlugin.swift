@@ -63,6 +63,15 @@ public struct PortmapPlugin: CNIPlugin {
 
   /// Connections of UDP live on in the kernel's table of connections, and would keep going where they went.
   private func forget(_ ports: [(family: AddressFamily, port: HostPort)], _ request: CNIRequest) {
+    for family in AddressFamily.allCases {
+      let udp = ports.filter { $0.family == family && $0.port.transport == PortProtocol.udp.rawValue }
+      guard !udp.isEmpty else { continue }
+      do {
+        try UDPFlush.run(family, ports: Set(udp.map(\.port.number)))
+      } catch {
+        request.log("portmap: cannot forget old connections of UDP: \(error)")
+      }
+    }
   }
 
   /// Fails when a rule is missing.
