@@ -19,15 +19,15 @@ import Testing
           entries[at + 2] = UInt8.random(in: 130...255, using: &random)
           entries[at + 3] = UInt8.random(in: 0...1, using: &random)
         }
-        let table = LegacyNATTable(family, info: info, entries: entries)
+        let table = LegacyTable(family, info: info, entries: entries)
         for name in ["PREROUTING", "OUTPUT", "POSTROUTING", ""] { _ = table.chain(name) }
       }
-      #expect(LegacyNATTable(family, info: [], entries: []).chain("OUTPUT") == nil)
+      #expect(LegacyTable(family, info: [], entries: []).chain("OUTPUT") == nil)
     }
   }
 
   @Test func matchesAndTargets() {
-    var r = NATRule()
+    var r = IptablesRule()
     r.match("tcp", [0, 0, 255, 255, 80, 0, 80, 0, 0])
     #expect(r.port == 80)
     r.match("udp", [0, 0, 255, 255, 80, 0, 81, 0])

@@ -54,7 +54,7 @@ struct RuleKeeper: ~Copyable {
     // Listening begins before the first look, so that no change is missed.
     let listening = try? NftMonitor()
     filter = try PacketFilter(plan, usesNftables: usesNftables, log: log)
-    if let port = filter.portID { listening?.ignore(port: port) }
+    listening?.ignore(port: filter.portID)
     monitor = listening
   }
 

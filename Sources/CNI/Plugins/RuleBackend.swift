@@ -1,4 +1,4 @@
-import Syscalls
+import Firewall
 
 /// What carries the rules of the plugins.
 enum RuleBackend: String, Hashable, Sendable {
@@ -16,9 +16,5 @@ enum RuleBackend: String, Hashable, Sendable {
 
 extension PluginEnvironment {
   /// The file of a program, where `PATH` has it; without one, where distributions put it.
-  func program(_ name: String) -> String? {
-    let path = self["PATH"]
-    let directories = path.isEmpty ? "/usr/sbin:/usr/bin:/sbin:/bin" : path
-    return directories.split(separator: ":").map { "\($0)/\(name)" }.first(where: Files.isExecutable)
-  }
+  func program(_ name: String) -> String? { IptablesTool.find(name, entries) }
 }

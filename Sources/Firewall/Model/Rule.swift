@@ -64,16 +64,14 @@ public enum Action: Hashable, Sendable {
 public struct Rule: Hashable, Sendable {
   /// All must match. Their order is that of the printed rule.
   public var matches: [Match]
+  /// What happens to the packets that match.
   public var action: Action
+  /// For people; at most 128 bytes in nf_tables, 255 in iptables.
   public var comment: String?
-  /// The comment is printed before the matches, as some programs do it; iptables only.
-  public var commentFirst: Bool
-
   /// Every field as given.
-  public init(_ matches: [Match] = [], _ action: Action, comment: String? = nil, commentFirst: Bool = false) {
+  public init(_ matches: [Match] = [], _ action: Action, comment: String? = nil) {
     self.matches = matches
     self.action = action
     self.comment = comment
-    self.commentFirst = commentFirst
   }
 }

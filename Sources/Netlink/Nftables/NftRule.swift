@@ -34,6 +34,13 @@ public struct NftRule: Hashable, Sendable {
     return r
   }
 
+  /// Names, expressions and comment as they are sent to the kernel, without what it adds or counts.
+  public var encodedForm: [UInt8] {
+    var writer = MessageWriter()
+    comparable.encode(into: &writer)
+    return writer.buffer.bytes.array
+  }
+
   /// The chains this rule jumps or goes to.
   public var targets: [String] {
     expressions.compactMap { if case .verdict(let v) = $0 { v.target } else { nil } }

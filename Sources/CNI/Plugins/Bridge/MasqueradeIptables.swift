@@ -1,3 +1,4 @@
+import Firewall
 import NetTypes
 
 /// Masquerading in iptables (contract cni §B2.2). A chain belongs to a container in a network: several interfaces share it.
@@ -53,7 +54,7 @@ struct MasqueradeIptables {
     return out
   }
 
-  private static func accepts(_ rules: [NATRule], _ network: IPPrefix) -> Bool {
+  private static func accepts(_ rules: [IptablesRule], _ network: IPPrefix) -> Bool {
     rules.contains { $0.jump == "ACCEPT" && $0.destination?.network == network }
   }
 

@@ -8,7 +8,7 @@ struct NATTable: ~Copyable {
   let family: AddressFamily
   let variant: IptablesVariant
   private var socket: NftSocket?
-  private var legacy: LegacyNATTable?
+  private var legacy: LegacyTable?
 
   init(_ family: AddressFamily, _ variant: IptablesVariant) throws(CNIError) {
     self.family = family
@@ -24,7 +24,7 @@ struct NATTable: ~Copyable {
   mutating func reload() throws(CNIError) {
     guard variant == .legacy else { return }
     do throws(SystemError) {
-      legacy = try LegacyNATTable.read(family)
+      legacy = try LegacyTable.read("nat", family)
     } catch {
       throw .plain("failed to read the rules of iptables-legacy: \(error)", .ioFailure)
     }
@@ -33,11 +33,11 @@ struct NATTable: ~Copyable {
   private var table: NftTable.ID { NftTable.ID(family == .ipv4 ? .ipv4 : .ipv6, "nat") }
 
   /// The rules of a chain in their order; nil when there is no such chain.
-  mutating func chain(_ name: String) throws(CNIError) -> [NATRule]? {
+  mutating func chain(_ name: String) throws(CNIError) -> [IptablesRule]? {
     guard variant == .nft else { return legacy?.chain(name) }
     let (table, family) = (table, family)
     let rules = try socket?.present(table, chain: name) ?? []
-    guard rules.isEmpty else { return rules.map { NATRule($0, family) } }
+    guard rules.isEmpty else { return rules.map { IptablesRule($0, family) } }
     do throws(NetlinkError) {
       return try socket?.chain(table, name) == nil ? nil : []
     } catch  where error.isUnavailable {
@@ -52,7 +52,7 @@ struct NATTable: ~Copyable {
   ///   - parents: the chains that may hold such rules.
   ///   - isMeant: which of them.
   mutating func remove(
-    _ chain: String, from parents: [String], _ environment: PluginEnvironment, where isMeant: (NATRule) -> Bool
+    _ chain: String, from parents: [String], _ environment: PluginEnvironment, where isMeant: (IptablesRule) -> Bool
   ) throws(CNIError) {
     var attempts = 0
     while true {
@@ -82,7 +82,7 @@ struct NATTable: ~Copyable {
 
   /// nil when there is nothing to do.
   private mutating func removal(
-    _ chain: String, _ parents: [String], _ isMeant: (NATRule) -> Bool
+    _ chain: String, _ parents: [String], _ isMeant: (IptablesRule) -> Bool
   ) throws(CNIError) -> Removal? {
     guard try self.chain(chain) != nil else { return nil }
     var out = Removal()

@@ -1,3 +1,4 @@
+import Firewall
 import NetTypes
 
 /// Host ports as rules of iptables (contract cni §B5), one `iptables-restore` for each family.
@@ -67,7 +68,7 @@ struct PortmapIptables {
   }
 
   /// The container in the comment of an entry; the comment itself if it has another form.
-  private static func owner(_ entry: NATRule) -> String {
+  private static func owner(_ entry: IptablesRule) -> String {
     let comment = entry.comment ?? entry.jump
     let parts = comment.split(separator: "\"", omittingEmptySubsequences: false)
     return parts.count >= 4 ? String(parts[parts.count - 2]) : comment

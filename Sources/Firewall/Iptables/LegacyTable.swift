@@ -1,10 +1,10 @@
 import Glibc
-import NetTypes
-import Syscalls
+public import NetTypes
+public import Syscalls
 
-/// The table `nat` of the legacy variant of iptables, read from the kernel in one piece (`linux/netfilter_ipv4/ip_tables.h`,
+/// A table of the legacy variant of iptables, read from the kernel in one piece (`linux/netfilter_ipv4/ip_tables.h`,
 /// `ip6_tables.h`).
-struct LegacyNATTable {
+public struct LegacyTable: Sendable {
   private let family: AddressFamily
   private let entries: [UInt8]
   /// Names of chains by the place of their first rule.
@@ -13,30 +13,33 @@ struct LegacyNATTable {
   private var places: [String: [Int]] = [:]
 
   /// nil when there is none; one is not made by looking.
-  static func read(_ family: AddressFamily) throws(SystemError) -> LegacyNATTable? {
+  public static func read(_ table: String, _ family: AddressFamily) throws(SystemError) -> LegacyTable? {
     let names = "/proc/thread-self/net/\(family == .ipv4 ? "ip" : "ip6")_tables_names"
-    guard let present = try? Files.text(names), present.split(separator: "\n").contains("nat") else { return nil }
+    guard let present = try? Files.text(names), present.split(separator: "\n").contains(Substring(table)) else {
+      return nil
+    }
     let number = socket(
       family == .ipv4 ? AF_INET : AF_INET6, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 255)
     guard number >= 0 else { throw SystemError("open a raw socket") }
     let descriptor = FileDescriptor(adopting: number)
     while true {
       // IPT_SO_GET_INFO, IPT_SO_GET_ENTRIES; both begin with the name in 32 bytes.
-      guard let info = try get(descriptor.number, family, 64, size: 84, request: []) else { return nil }
+      guard let info = try get(descriptor.number, table, family, 64, size: 84, request: []) else { return nil }
       let size = Int(clamping: info.word32(80))
-      guard size < 256 << 20 else { throw SystemError("read table nat", "", .tooLarge) }
+      guard size < 256 << 20 else { throw SystemError("read table of iptables-legacy", table, .tooLarge) }
       let request = (0..<4).map { UInt8(truncatingIfNeeded: size >> ($0 * 8)) }
       // nil: the table changed in between.
-      guard let all = try get(descriptor.number, family, 65, size: 40 + size, request: request) else { continue }
-      return LegacyNATTable(family, info: info, entries: Array(all.dropFirst(40)))
+      guard let all = try get(descriptor.number, table, family, 65, size: 40 + size, request: request) else { continue }
+      return LegacyTable(family, info: info, entries: Array(all.dropFirst(40)))
     }
   }
 
   /// An option of the table; nil when the kernel has no such table, or another size of it.
   private static func get(
-    _ socket: Int32, _ family: AddressFamily, _ option: Int32, size: Int, request: [UInt8]
+    _ socket: Int32, _ table: String, _ family: AddressFamily, _ option: Int32, size: Int, request: [UInt8]
   ) throws(SystemError) -> [UInt8]? {
-    var bytes = Array("nat".utf8) + [UInt8](repeating: 0, count: 29) + request
+    var bytes = Array(table.utf8.prefix(31))
+    bytes += [UInt8](repeating: 0, count: 32 - bytes.count) + request
     bytes += [UInt8](repeating: 0, count: max(0, size - bytes.count))
     var length = socklen_t(clamping: bytes.count)
     let level = Int32(family == .ipv4 ? IPPROTO_IP : 41)
@@ -44,7 +47,7 @@ struct LegacyNATTable {
     guard rc != 0 else { return bytes }
     switch Errno.current {
     case .wouldBlock, .noEntry, Errno(rawValue: ENOPROTOOPT): return nil
-    default: throw SystemError("read table nat of iptables-legacy")
+    default: throw SystemError("read table of iptables-legacy", table)
     }
   }
 
@@ -101,11 +104,11 @@ struct LegacyNATTable {
   }
 
   /// The rules of a chain; nil when there is no such chain.
-  func chain(_ name: String) -> [NATRule]? { places[name]?.compactMap(rule) }
+  public func chain(_ name: String) -> [IptablesRule]? { places[name]?.compactMap(rule) }
 
-  private func rule(at offset: Int) -> NATRule? {
+  private func rule(at offset: Int) -> IptablesRule? {
     guard let (target, next) = entry(at: offset) else { return nil }
-    var r = NATRule()
+    var r = IptablesRule()
     r.transport = UInt8(truncatingIfNeeded: entries.word16(offset + layout.transport))
     r.source = prefix(offset, offset + layout.sourceMask)
     r.destination = prefix(offset + layout.destination, offset + layout.destinationMask)
@@ -119,6 +122,7 @@ struct LegacyNATTable {
       match += size
     }
     let name = entries.text(target + 2, 29)
+    r.form = form(offset, target, next, isVerdict: name.isEmpty)
     if name.isEmpty {
       let verdict = Int32(bitPattern: entries.word32(target + 32))
       r.jump = verdict >= 0 ? names[Int(verdict)] ?? "" : verdict == -2 ? "ACCEPT" : verdict == -5 ? "RETURN" : "DROP"
@@ -126,6 +130,12 @@ struct LegacyNATTable {
       r.target(name, revision: UInt32(entries.byte(target + 31)), entries[target + 32..<next], family)
     }
     return r
+  }
+
+  /// Addresses, flags and extensions. Left out are `nfcache`, the offsets, `comefrom`, counters and the place of a jump.
+  private func form(_ offset: Int, _ target: Int, _ next: Int, isVerdict: Bool) -> [UInt8] {
+    let end = isVerdict ? target + 32 : next
+    return Array(entries[offset..<offset + layout.targetOffset - 4] + entries[offset + layout.matches..<end])
   }
 
   /// nil when all addresses match.

@@ -1,24 +1,34 @@
-import NetTypes
-import Netlink
+public import NetTypes
+public import Netlink
 
-/// What the plugins look at in a rule of the table `nat`, as iptables put it into the kernel. Both variants of iptables
+/// What we look at in a rule, as iptables put it into the kernel. Both variants of iptables
 /// keep matches and targets in the same structures; what is not looked at is left out.
-struct NATRule: Hashable, Sendable {
+public struct IptablesRule: Hashable, Sendable {
   /// The kernel's number in nf_tables; 0 in the legacy variant.
-  var handle: UInt64 = 0
+  public var handle: UInt64 = 0
   /// Number of the transport protocol; 0 = any.
-  var transport: UInt8 = 0
-  var source: IPPrefix?
-  var destination: IPPrefix?
+  public var transport: UInt8 = 0
+  /// nil = any.
+  public var source: IPPrefix?
+  /// nil = any.
+  public var destination: IPPrefix?
   /// A match on `destination` that is inverted.
-  var isInverted = false
+  public var isInverted = false
   /// The one destination port of a rule.
-  var port: UInt16?
-  var comment: String?
+  public var port: UInt16?
+  /// As `-m comment` gives it.
+  public var comment: String?
   /// The chain that the rule jumps to; `ACCEPT` and the like for verdicts.
-  var jump = ""
+  public var jump = ""
   /// Where the destination is changed to.
-  var translated: IPAddress?
+  public var translated: IPAddress?
+
+  /// Everything of the rule but counters and numbers, in the kernel's own form: equal rules are equal here. In the legacy
+  /// variant a jump is a place in the table, so `jump` must be compared too.
+  public var form: [UInt8] = []
+
+  /// A rule that looks at nothing.
+  public init() {}
 
   /// Takes an extension's own data: `struct xt_tcp`, `xt_udp`, `xt_sctp_info`, `xt_comment_info`.
   mutating func match(_ name: String, _ info: some RandomAccessCollection<UInt8>) {
@@ -48,21 +58,17 @@ struct NATRule: Hashable, Sendable {
     let high = numbers[2] | numbers[3] << 8
     return low == high && low != 0 ? low : nil
   }
-
-  /// The port of the host that a rule of a container's chain is about; nil when it changes no destination.
-  var hostPort: HostPort? {
-    guard translated != nil, let port else { return nil }
-    return HostPort(transport: transport, number: port, address: destination?.address)
-  }
 }
 
 // MARK: - nf_tables
 
-extension NATRule {
+extension IptablesRule {
   /// From a rule of `iptables-nft`.
-  init(_ rule: NftRule, _ family: AddressFamily) {
+  public init(_ rule: NftRule, _ family: AddressFamily) {
+    self.init()
     handle = rule.handle
     comment = rule.comment
+    form = rule.encodedForm
     var loaded: [NftRegister: NftExpression] = [:]
     var masks: [NftRegister: [UInt8]] = [:]
     for e in rule.expressions {
