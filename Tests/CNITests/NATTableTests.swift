@@ -2,6 +2,7 @@ import NetTypes
 import Testing
 
 @testable import CNI
+@testable import Firewall
 
 /// The legacy variant's table is a block of memory: whatever is in it, reading stays inside.
 @Suite struct NATTableTests {

@@ -9,19 +9,25 @@ public final class AgentProcess {
   /// Its subnet.env.
   public let subnetFile: String
   private let arguments: [String]
+  private let environment: [String]?
   private var child: ChildProcess?
 
   /// Starts `weft agent` with `--iface eth0` in a namespace. Files go to `directory`, named after `name`.
+  /// - Parameters:
+  ///   - rules: leave the packet filter rules on; without it the agent programs none unless `flags` ask for them.
+  ///   - path: `PATH` of the agent; nil = the test's environment.
   public init(
-    in namespace: TestNamespace, registry: String, directory: String, name: String, flags: [String] = []
+    in namespace: TestNamespace, registry: String, directory: String, name: String, flags: [String] = [],
+    rules: Bool = false, path: String? = nil
   ) throws {
+    environment = path.map { ["PATH=\($0)"] }
     logPath = "\(directory)/\(name).log"
     subnetFile = "\(directory)/\(name)/subnet.env"
     arguments =
       [
         "--net=\(namespace.path)", try builtProduct("weft"), "agent", "--registry-dir", registry, "--iface", "eth0",
-        "--subnet-file", subnetFile, "--iptables-forward-rules=false",
-      ] + flags
+        "--subnet-file", subnetFile,
+      ] + (rules ? [] : ["--iptables-forward-rules=false"]) + flags
     try start()
   }
 
@@ -30,7 +36,7 @@ public final class AgentProcess {
   /// Starts it again after `stop`.
   public func start() throws {
     let log = try FileDescriptor.open(logPath, O_WRONLY | O_CREAT | O_APPEND, mode: 0o644)
-    child = try ChildProcess.start("/usr/bin/nsenter", arguments, stderr: log.number)
+    child = try ChildProcess.start("/usr/bin/nsenter", arguments, environment: environment, stderr: log.number)
   }
 
   /// Sends a signal and waits for the end.

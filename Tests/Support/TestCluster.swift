@@ -39,9 +39,12 @@ public final class TestCluster {
   }
 
   /// Starts an agent on a node.
-  public func agent(_ node: Int, flags: [String] = []) throws -> AgentProcess {
+  public func agent(
+    _ node: Int, flags: [String] = [], rules: Bool = false, path: String? = nil
+  ) throws -> AgentProcess {
     try AgentProcess(
-      in: nodes[node], registry: registry, directory: directory.path, name: "n\(node)", flags: flags)
+      in: nodes[node], registry: registry, directory: directory.path, name: "n\(node)", flags: flags, rules: rules,
+      path: path)
   }
 
   /// Removes the namespaces now.
