@@ -50,9 +50,23 @@ struct NATTable: ~Copyable {
   /// Removes rules that jump to a chain, and the chain itself if nothing else does.
   /// - Parameters:
   ///   - parents: the chains that may hold such rules.
+  ///   - holdsLock: the caller has the lock of our processes. Otherwise the legacy variant takes it, where many that
+  ///     remove at once would change the texts for each other.
   ///   - isMeant: which of them.
   mutating func remove(
-    _ chain: String, from parents: [String], _ environment: PluginEnvironment, where isMeant: (NATRule) -> Bool
+    _ chain: String, from parents: [String], _ environment: PluginEnvironment, holdsLock: Bool = false,
+    where isMeant: (NATRule) -> Bool = { _ in true }
+  ) throws(CNIError) {
+    guard try self.chain(chain) != nil else { return }
+    if holdsLock || variant == .nft { return try remove(chain, parents, environment, isMeant) }
+    let lock = try RuleLock()
+    try reload()
+    try remove(chain, parents, environment, isMeant)
+    _ = consume lock
+  }
+
+  private mutating func remove(
+    _ chain: String, _ parents: [String], _ environment: PluginEnvironment, _ isMeant: (NATRule) -> Bool
   ) throws(CNIError) {
     var attempts = 0
     while true {
