@@ -36,15 +36,14 @@ struct NATTable: ~Copyable {
   mutating func chain(_ name: String) throws(CNIError) -> [NATRule]? {
     guard variant == .nft else { return legacy?.chain(name) }
     let (table, family) = (table, family)
-    let rules = try socket?.present(table, chain: name) ?? []
-    guard rules.isEmpty else { return rules.map { NATRule($0, family) } }
     do throws(NetlinkError) {
-      return try socket?.chain(table, name) == nil ? nil : []
+      guard try socket?.chain(table, name) != nil else { return nil }
     } catch  where error.isUnavailable {
       return nil
     } catch {
       throw CNIError("failed to look for \(table) \(name)", error)
     }
+    return try socket?.present(table, chain: name).map { NATRule($0, family) }
   }
 
   /// Removes rules that jump to a chain, and the chain itself if nothing else does.

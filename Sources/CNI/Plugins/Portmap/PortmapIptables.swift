@@ -76,15 +76,15 @@ struct PortmapIptables {
   /// Removes the rules of a container from all that is called iptables on this host; returns the ports of the host that
   /// were its.
   func remove(_ network: String, _ containerID: String) throws(CNIError) -> [HostPort] {
+    let chain = RuleNames.chain(network, containerID, prefix: "DN-")
+    // What old releases made for masquerading.
+    let old = RuleNames.chain(network, containerID, prefix: "SN-")
     var ports: [HostPort] = []
     for family in AddressFamily.allCases {
       for variant in IptablesVariant.allCases {
         var table = try NATTable(family, variant)
-        let chain = RuleNames.chain(network, containerID, prefix: "DN-")
         for rule in try table.chain(chain) ?? [] { if let p = rule.hostPort { ports.append(p) } }
         try table.remove(chain, from: [HostPortChain.dnat], environment)
-        // What releases before 0.7 made for masquerading.
-        let old = RuleNames.chain(network, containerID, prefix: "SN-")
         try table.remove(old, from: ["POSTROUTING", "CNI-HOSTPORT-SNAT"], environment)
       }
     }
