@@ -12,10 +12,10 @@ DESTDIR ?=
 
 BUILD_PACKAGES := binutils
 DEMO_PACKAGES := iproute2 containernetworking-plugins iptables
-TEST_PACKAGES := $(DEMO_PACKAGES) util-linux procps iputils-ping
+TEST_PACKAGES := $(DEMO_PACKAGES) nftables util-linux procps iputils-ping
 SOURCES := $(shell find Sources -name '*.swift' -o -name '*.c' -o -name '*.h') Package.swift
 FORMATTED := Package.swift Sources Tests Benchmarks Fuzz
-CNI_PLUGINS := flannel bridge host-local loopback
+CNI_PLUGINS := flannel bridge host-local loopback portmap
 
 .PHONY: all build test demo bench fmt lint install clean fuzz modules packages-build packages-demo packages-test
 all: build
@@ -57,7 +57,7 @@ lint:
 	swift format lint --strict --recursive --parallel $(FORMATTED)
 
 # By default only `flannel` goes to the plugin directory: the others usually come from the distribution.
-# `make install INSTALL_PLUGINS="flannel bridge host-local loopback"` installs all of ours.
+# `make install INSTALL_PLUGINS="flannel bridge host-local loopback portmap"` installs all of ours.
 INSTALL_PLUGINS ?= flannel
 install: build
 	install -D -m 0755 bin/weft $(DESTDIR)$(PREFIX)/bin/weft

@@ -58,10 +58,10 @@ struct Benchmark {
     for i in 0..<max(options.count, options.burst) {
       let path = "/run/netns/weft-bench-pod\(i)-\(getpid())"
       try NetworkNamespace.create(path: path)
-      pods.append(Pod(id: "pod-\(i)", path: path))
+      pods.append(Pod(id: "pod-\(i)", path: path, number: i))
     }
     print("bridge + host-local, medians of \(options.count), milliseconds; \(options.reference) = 1.00")
-    print("operation                     CPU ours   theirs  ratio   wall ours   theirs  ratio")
+    print("operation                                    CPU ours   theirs  ratio   wall ours   theirs  ratio")
     var present = 0
     for r in options.reservations {
       for s in [ours, theirs] { try s.reserve(r, from: present) }
@@ -70,6 +70,7 @@ struct Benchmark {
     }
     try floor(ours, pods)
     try burst(ours, theirs, pods)
+    try portmap(ours, theirs, pods)
   }
 
   /// ADD and DEL, the two implementations in turn, so that both meet the same machine.
@@ -111,7 +112,7 @@ struct Benchmark {
         })
     }
     let m = costs.median
-    print(Self.pad("ip link del (floor of DEL)", 29) + Self.number(m.cpu) + Self.pad("", 28) + Self.number(m.wall))
+    print(Self.pad("ip link del (floor of DEL)", 44) + Self.number(m.cpu) + Self.pad("", 28) + Self.number(m.wall))
   }
 
   private static func bringUp(_ name: String, in namespace: borrowing NetworkNamespace) throws {
@@ -130,7 +131,8 @@ struct Benchmark {
       for (k, command) in commands.enumerated() {
         let before = try stage.reservations()
         var failures = 0
-        costs[k].append(try Cost.measure { failures = try start(stage, command, pods) })
+        costs[k].append(
+          try Cost.measure { failures = try start(stage, "bridge", command, pods) { _ in stage.configuration } })
         let change = try stage.reservations() - before
         print("  \(stage.name): \(options.burst) \(command) at once, \(failures) failed, addresses \(change)")
       }
@@ -141,16 +143,18 @@ struct Benchmark {
   }
 
   /// Starts all, waits for all; the number that failed.
-  private func start(_ stage: Stage, _ command: String, _ pods: [Pod]) throws -> Int {
+  func start(
+    _ stage: Stage, _ plugin: String, _ command: String, _ pods: [Pod], _ configuration: (Pod) -> [UInt8]
+  ) throws -> Int {
     try stage.enter()
-    let input = "\(stage.directory)/config"
-    try Files.writeAtomically(stage.configuration, to: input, mode: 0o600, durable: false)
     var children: [ChildProcess] = []
     for pod in pods.prefix(options.burst) {
+      let input = "\(stage.directory)/config"
+      try Files.writeAtomically(configuration(pod), to: input, mode: 0o600, durable: false)
       let stdin = try FileDescriptor.open(input, O_RDONLY)
       children.append(
         try ChildProcess.start(
-          "\(stage.bin)/bridge", [], environment: stage.environment(command, pod), stdin: stdin.number))
+          "\(stage.bin)/\(plugin)", [], environment: stage.environment(command, pod), stdin: stdin.number))
     }
     return try children.filter { try !$0.wait().isSuccess }.count
   }
@@ -163,9 +167,9 @@ struct Benchmark {
     return unsafe String(cString: p)
   }
 
-  private static func row(_ name: String, _ ours: Cost, _ theirs: Cost) -> String {
+  static func row(_ name: String, _ ours: Cost, _ theirs: Cost) -> String {
     func ratio(_ a: Int64, _ b: Int64) -> String { pad(decimal(b == 0 ? 0 : a * 100 / b), 7, left: true) }
-    return pad(name, 29) + number(ours.cpu) + number(theirs.cpu) + ratio(ours.cpu, theirs.cpu) + "   "
+    return pad(name, 44) + number(ours.cpu) + number(theirs.cpu) + ratio(ours.cpu, theirs.cpu) + "   "
       + number(ours.wall) + number(theirs.wall) + ratio(ours.wall, theirs.wall)
   }
 

@@ -20,7 +20,7 @@ final class Stage {
     if let program {
       self.bin = "\(self.directory)/bin"
       try Files.makeDirectory(self.bin)
-      for plugin in ["bridge", "host-local"] {
+      for plugin in ["bridge", "host-local", "portmap"] {
         guard unsafe symlink(program, "\(self.bin)/\(plugin)") == 0 else { throw SystemError("link", program) }
       }
     } else {
@@ -53,11 +53,32 @@ final class Stage {
   /// Programs started from now on run on this host. The driver has one thread.
   func enter() throws { try namespace.enter() }
 
+  /// A configuration of portmap with one TCP port, or none, for a pod with an address of its own.
+  func portmap(_ pod: Pod, backend: String? = nil, mapped: Bool = true) -> [UInt8] {
+    let name = backend.map { "\"backend\":\"\($0)\"," } ?? ""
+    let mapping = "{\"hostPort\":\(20000 + pod.number),\"containerPort\":80,\"protocol\":\"tcp\"}"
+    let text = """
+      {"cniVersion":"1.0.0","name":"\(network)","type":"portmap",\(name)"runtimeConfig":{"portMappings":\
+      [\(mapped ? mapping : "")]},"prevResult":{"cniVersion":"1.0.0","interfaces":[{"name":"eth0",\
+      "sandbox":"\(pod.path)"}],"ips":[{"interface":0,"address":"10.244.0.\(pod.number % 200 + 10)/18"}]}}
+      """
+    return Array(text.utf8)
+  }
+
+  /// The bridge and its address, which routes lead to.
+  func makeBridge() throws {
+    try enter()
+    for arguments in [
+      ["link", "add", "cni0", "type", "bridge"], ["addr", "add", "10.244.0.1/18", "dev", "cni0"],
+      ["link", "set", "cni0", "up"],
+    ] { _ = try ChildProcess.run("/usr/sbin/ip", arguments) }
+  }
+
   /// One call of a plugin; a failure ends the benchmark.
-  func call(_ plugin: String, _ command: String, _ pod: Pod) throws -> Cost {
+  func call(_ plugin: String, _ command: String, _ pod: Pod, _ input: [UInt8]? = nil) throws -> Cost {
     try enter()
     let environment = environment(command, pod)
-    let input = configuration
+    let input = input ?? configuration
     return try Cost.measure {
       let out = try ChildProcess.run("\(bin)/\(plugin)", environment: environment, input: input)
       guard out.exit.isSuccess else { throw Failed("\(name) \(plugin) \(command): \(out.text)\(out.errorText)") }
@@ -79,6 +100,7 @@ final class Stage {
 struct Pod {
   var id: String
   var path: String
+  var number = 0
 }
 
 /// Why the benchmark ended.

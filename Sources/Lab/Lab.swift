@@ -31,7 +31,7 @@ public struct Lab: Sendable {
   public var names: LabNames { directory.names }
 
   /// Directories searched for plugins: the given one, else `$WEFT_CNI_PATH`, else `cni` beside the program; then
-  /// Debian's, which `portmap` comes from.
+  /// Debian's, for lists with plugins that are not ours.
   public static func pluginPath(given: String?, program: String) -> [String] {
     let first = given ?? Environment.get("WEFT_CNI_PATH") ?? "\(Files.split(program).directory)/cni"
     return first.split(separator: ":").map(String.init) + ["/usr/lib/cni"]

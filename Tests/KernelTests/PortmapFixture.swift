@@ -110,6 +110,13 @@ final class PortmapFixture {
   /// The environment that selects the variant of iptables.
   var variant: [String] { [path] }
 
+  /// Waits until the host may use its addresses: it asks whether anybody else has them.
+  func awaitIPv6() throws {
+    while try host.ip("-6", "addr", "show", "tentative").arrayValue?.contains(where: {
+      $0.objectValue?["addr_info"]?.arrayValue?.isEmpty == false
+    }) == true { usleep(50_000) }
+  }
+
   // MARK: the oracle
 
   /// What a program of the host says on standard output.

@@ -64,21 +64,20 @@ import Testing
     for theirs in [true, false] {
       let f = try PortmapFixture("prd", backend)
       let pod = try f.pod("same-id")
-      // With ip6tables-legacy, Debian's 1.1.1 leaves out what comes behind the first few ports.
-      let more = backend == .iptablesLegacy ? 0 : 20
-      let ports =
-        ["18080:80/tcp", "18053:53/udp", "192.0.2.9:18443:443/tcp"] + (0..<more).map { "\(20001 + $0):9/tcp" }
+      let ports = ["18080:80/tcp", "18053:53/udp", "192.0.2.9:18443:443/tcp"] + (1...20).map { "\(20000 + $0):9/tcp" }
       if theirs {
         try debian("ADD", f, pod, ports)
       } else {
         try f.add(pod, ports)
       }
-      saved.append(try (f.natRules("-") + f.natRules("-", family: "ip6")).filter { $0.hasPrefix("-A") })
+      // `ip6tables-legacy -C` of Debian 12 finds rules that are not there, and Debian's plugin leaves some out.
+      let families = backend == .iptablesLegacy ? ["ip"] : ["ip", "ip6"]
+      saved.append(try families.flatMap { try f.natRules("-", family: $0) }.filter { $0.hasPrefix("-A") })
     }
     // The common jumps and chains come in another order.
     #expect(saved[0].sorted() == saved[1].sorted())
     #expect(saved[0].filter { $0.contains("-A CNI-DN") } == saved[1].filter { $0.contains("-A CNI-DN") })
-    #expect(saved[0].count > 25)
+    #expect(saved[0].count > 70)
   }
 
   static let debianPlugin = "/usr/lib/cni/portmap"
@@ -102,7 +101,10 @@ import Testing
     #expect(try f.natRules("18080").count == 4)
     if oursFirst { try debian("DEL", f, pod, ports) } else { try f.del(pod, ports) }
     #expect(try f.natRules("18080").isEmpty && f.natRules("18080", family: "ip6").isEmpty)
-    #expect(try f.natRules(":CNI-DN-").count == 1 && f.natRules("19999").count == 4)
+    for family in ["ip", "ip6"] {
+      #expect(try f.natRules(":CNI-DN-", family: family).count == 1)
+      #expect(try f.natRules("19999", family: family).count == (family == "ip" ? 4 : 3))
+    }
     // Ours beside theirs doubles nothing.
     try debian("ADD", f, pod, ports)
     try f.add(pod, ports)
@@ -254,53 +256,6 @@ import Testing
     #expect(try f.table().contains("ip saddr 127.0.0.1 ip daddr 10.1.2.3 masquerade"))
   }
 
-  /// Fifty at once: none fails, and what all share is there once.
-  @Test(arguments: Backend.allCases) func manyAtOnce(_ backend: Backend) throws {
-    let f = try PortmapFixture("prm", backend)
-    let pod = try f.pod()
-    let namespace = try f.host.open()
-    func all(_ command: String) throws -> Int {
-      var children: [ChildProcess] = []
-      for i in 0..<50 {
-        var config = f.configuration(pod, ["\(20000 + i):80/tcp"]).objectValue ?? JSONObject()
-        // Fifty containers with addresses of their own.
-        config["prevResult"] = .object(
-          JSONObject([
-            ("cniVersion", "1.0.0"),
-            ("ips", [["address": .string("10.1.2.\(100 + i)/24")], ["address": .string("fd00:1::\(100 + i)/64")]]),
-          ]))
-        var other = pod
-        other.id = "c\(i)"
-        let file = try f.bridge.directory.write(JSONValue.object(config).text(), to: "config-\(i)")
-        children.append(
-          try ChildProcess.start(
-            "/usr/bin/nsenter", ["--net=\(f.host.path)", "\(f.bridge.bin)/portmap"],
-            environment: f.bridge.environment(command, other, f.variant),
-            stdin: FileDescriptor.open(file, O_RDONLY).release()))
-      }
-      return try children.count { try !$0.wait().isSuccess }
-    }
-    #expect(try all("ADD") == 0)
-    switch backend {
-    case .nftables:
-      let text = try f.table()
-      #expect(text.split(separator: "\n").count { $0.contains("dnat to") } == 50)
-      #expect(text.split(separator: "\n").count { $0.contains("jump") } == 4)
-    default:
-      #expect(try f.natRules("-j DNAT").count == 50 && f.natRules("-j DNAT", family: "ip6").count == 50)
-      #expect(try f.natRules("-j CNI-HOSTPORT-DNAT").count == 2)
-      #expect(try f.natRules("-j CNI-HOSTPORT-MASQ").count == 1 && f.natRules("-A CNI-HOSTPORT-MASQ").count == 1)
-      #expect(try f.natRules("-A CNI-HOSTPORT-SETMARK").count == 1)
-    }
-    #expect(try all("DEL") == 0)
-    if backend == .nftables {
-      #expect(try !f.table().contains("comment \"c"))
-    } else {
-      #expect(try f.natRules("CNI-DN-").isEmpty)
-    }
-    _ = namespace
-  }
-
   /// Without mappings there is nothing to do, and nothing is started: there is no PATH to find a program in.
   @Test func nothingToMap() throws {
     let f = try PortmapFixture("prn", .nftables)
@@ -320,18 +275,28 @@ import Testing
       try f.bridge.call("CHECK", .object(config), pod, plugin: "portmap").message == "Required prevResult missing")
   }
 
-  @Test func missingIptables() throws {
-    let f = try PortmapFixture("prx", .iptablesNFT)
+  /// The result before is passed on in the version of the list; the oldest ones do not name interfaces.
+  @Test(arguments: ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
+  func everyVersion(_ version: String) throws {
+    let f = try PortmapFixture("prv", .nftables)
     let pod = try f.pod()
-    let config = f.configuration(pod, ["18080:80/tcp"])
-    let answer = try f.bridge.call("ADD", config, pod, plugin: "portmap", environment: ["PATH=/nowhere"])
-    #expect(
-      answer.message
-        == "the program iptables-restore is not in PATH: install iptables, or choose the nftables back end")
-    // Without a back end named, the one that works is taken.
-    let automatic = f.configuration(pod, ["18080:80/tcp"], ["backend": .null])
-    #expect(
-      try f.bridge.call("ADD", automatic, pod, plugin: "portmap", environment: ["PATH=/nowhere"]).isSuccess)
-    #expect(try f.table().contains("18080"))
+    let isOld = version < "0.3.0"
+    let result: JSONValue =
+      isOld
+      ? ["cniVersion": .string(version), "ip4": ["ip": "10.1.2.2/24"], "dns": [:]]
+      : ["cniVersion": .string(version), "ips": [["version": "4", "address": "10.1.2.2/24"]]]
+    let members: JSONValue = ["cniVersion": .string(version), "prevResult": result]
+    let answer = try f.call("ADD", pod, ["18080:80/tcp"], members)
+    #expect(answer.isSuccess, "\(answer.text)")
+    #expect(answer.json.objectValue?["cniVersion"] == .string(version))
+    #expect(answer.text.contains("10.1.2.2/24"))
+    #expect(try f.rules(of: pod).contains { $0.contains("dnat to 10.1.2.2:80") })
+    if version >= "0.4.0" { #expect(try f.call("CHECK", pod, ["18080:80/tcp"], members).isSuccess) }
+    if version == "1.1.0" {
+      #expect(try f.call("STATUS", pod, [], members).isSuccess)
+      #expect(try f.call("STATUS", pod, [], ["cniVersion": "1.1.0", "backend": "x"]).code == 50)
+    }
+    try f.del(pod, [], members)
+    #expect(try f.rules(of: pod).isEmpty)
   }
 }

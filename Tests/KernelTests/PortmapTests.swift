@@ -39,9 +39,8 @@ import Testing
     try f.add(pod, ["18080:80/tcp", "2001:db8::1:18053:53/udp"])
     let web = try Endpoint("web", .ipv6, stream: true, port: 80, in: pod.namespace)
     let dns = try Endpoint("dns", .ipv6, stream: false, port: 53, in: pod.namespace)
-    try eventually("an answer, after duplicate address detection") {
-      try Client.connect("2001:db8::1", 18080, from: f.outside) == "web 2001:db8::2"
-    }
+    try f.awaitIPv6()
+    #expect(try Client.connect("2001:db8::1", 18080, from: f.outside) == "web 2001:db8::2")
     #expect(try Client(.ipv6, in: f.outside).ask("2001:db8::1", 18053) == "dns 2001:db8::2")
     #expect(try Client.connect("2001:db8::1", 18080, from: pod.namespace)?.hasPrefix("web ") == true)
     withExtendedLifetime((web, dns)) {}

@@ -125,8 +125,8 @@ public final class Client: Sendable {
     bytes[3] = UInt8(truncatingIfNeeded: port)
     let start = a.family == .ipv4 ? 4 : 8
     bytes.replaceSubrange(start..<start + a.bytes.count, with: a.bytes)
-    return bytes.withUnsafeBytes {
-      body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), a.family == .ipv4 ? 16 : 28)
+    return bytes.withUnsafeBytes { raw in
+      return body(raw.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: sockaddr.self), a.family == .ipv4 ? 16 : 28)
     }
   }
 

@@ -40,7 +40,9 @@ enum SHA512 {
       let t1 = s[7] &+ sum1 &+ choice &+ constants[i] &+ w[i]
       let sum0 = rotate(s[0], 28) ^ rotate(s[0], 34) ^ rotate(s[0], 39)
       let majority = s[0] & s[1] ^ s[0] & s[2] ^ s[1] & s[2]
-      s = [t1 &+ sum0 &+ majority, s[0], s[1], s[2], s[3] &+ t1, s[4], s[5], s[6]]
+      for k in stride(from: 7, to: 0, by: -1) { s[k] = s[k - 1] }
+      s[4] &+= t1
+      s[0] = t1 &+ sum0 &+ majority
     }
     for i in 0..<8 { state[i] &+= s[i] }
   }

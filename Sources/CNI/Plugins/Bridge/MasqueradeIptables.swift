@@ -83,7 +83,7 @@ struct MasqueradeIptables {
         var table = try NATTable(family, variant)
         let ours = try table.chain(Self.parent)?.filter { $0.comment?.utf8.starts(with: start.utf8) ?? false } ?? []
         for chain in Set(ours.map(\.jump)).subtracting(kept) {
-          try table.remove(chain, from: [Self.parent], environment) { _ in true }
+          try table.remove(chain, from: [Self.parent], environment)
         }
       }
     }

@@ -36,23 +36,36 @@ struct NATTable: ~Copyable {
   mutating func chain(_ name: String) throws(CNIError) -> [IptablesRule]? {
     guard variant == .nft else { return legacy?.chain(name) }
     let (table, family) = (table, family)
-    let rules = try socket?.present(table, chain: name) ?? []
-    guard rules.isEmpty else { return rules.map { IptablesRule($0, family) } }
     do throws(NetlinkError) {
-      return try socket?.chain(table, name) == nil ? nil : []
+      guard try socket?.chain(table, name) != nil else { return nil }
     } catch  where error.isUnavailable {
       return nil
     } catch {
       throw CNIError("failed to look for \(table) \(name)", error)
     }
+    return try socket?.present(table, chain: name).map { IptablesRule($0, family) }
   }
 
   /// Removes rules that jump to a chain, and the chain itself if nothing else does.
   /// - Parameters:
   ///   - parents: the chains that may hold such rules.
+  ///   - holdsLock: the caller has the lock of our processes. Otherwise the legacy variant takes it, where many that
+  ///     remove at once would change the texts for each other.
   ///   - isMeant: which of them.
   mutating func remove(
-    _ chain: String, from parents: [String], _ environment: PluginEnvironment, where isMeant: (IptablesRule) -> Bool
+    _ chain: String, from parents: [String], _ environment: PluginEnvironment, holdsLock: Bool = false,
+    where isMeant: (IptablesRule) -> Bool = { _ in true }
+  ) throws(CNIError) {
+    guard try self.chain(chain) != nil else { return }
+    if holdsLock || variant == .nft { return try remove(chain, parents, environment, isMeant) }
+    let lock = try RuleLock()
+    try reload()
+    try remove(chain, parents, environment, isMeant)
+    _ = consume lock
+  }
+
+  private mutating func remove(
+    _ chain: String, _ parents: [String], _ environment: PluginEnvironment, _ isMeant: (IptablesRule) -> Bool
   ) throws(CNIError) {
     var attempts = 0
     while true {

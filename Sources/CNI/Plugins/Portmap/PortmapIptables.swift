@@ -64,7 +64,7 @@ struct PortmapIptables {
     }
     var chains = Set(try PortConflict.obsolete(rules, for: plan).map(\.chain))
     if try table.chain(plan.chain) != nil { chains.insert(plan.chain) }
-    for chain in chains { try remove(chain, &table) }
+    for chain in chains { try table.remove(chain, from: [HostPortChain.dnat], environment, holdsLock: true) }
   }
 
   /// The container in the comment of an entry; the comment itself if it has another form.
@@ -74,23 +74,19 @@ struct PortmapIptables {
     return parts.count >= 4 ? String(parts[parts.count - 2]) : comment
   }
 
-  private func remove(_ chain: String, _ table: inout NATTable) throws(CNIError) {
-    try table.remove(chain, from: [HostPortChain.dnat], environment) { _ in true }
-  }
-
   /// Removes the rules of a container from all that is called iptables on this host; returns the ports of the host that
   /// were its.
   func remove(_ network: String, _ containerID: String) throws(CNIError) -> [HostPort] {
+    let chain = RuleNames.chain(network, containerID, prefix: "DN-")
+    // What old releases made for masquerading.
+    let old = RuleNames.chain(network, containerID, prefix: "SN-")
     var ports: [HostPort] = []
     for family in AddressFamily.allCases {
       for variant in IptablesVariant.allCases {
         var table = try NATTable(family, variant)
-        let chain = RuleNames.chain(network, containerID, prefix: "DN-")
         for rule in try table.chain(chain) ?? [] { if let p = rule.hostPort { ports.append(p) } }
-        try remove(chain, &table)
-        // What releases before 0.7 made for masquerading.
-        let old = RuleNames.chain(network, containerID, prefix: "SN-")
-        try table.remove(old, from: ["POSTROUTING", "CNI-HOSTPORT-SNAT"], environment) { _ in true }
+        try table.remove(chain, from: [HostPortChain.dnat], environment)
+        try table.remove(old, from: ["POSTROUTING", "CNI-HOSTPORT-SNAT"], environment)
       }
     }
     return ports
@@ -104,7 +100,9 @@ struct PortmapIptables {
         var table = try NATTable(family, variant)
         let entries = try table.chain(HostPortChain.dnat) ?? []
         let ours = entries.filter { $0.comment?.utf8.starts(with: "dnat name: \"\(network)\" id: ".utf8) ?? false }
-        for chain in Set(ours.map(\.jump)).subtracting(kept) { try remove(chain, &table) }
+        for chain in Set(ours.map(\.jump)).subtracting(kept) {
+          try table.remove(chain, from: [HostPortChain.dnat], environment)
+        }
       }
     }
   }

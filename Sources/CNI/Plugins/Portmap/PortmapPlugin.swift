@@ -54,11 +54,9 @@ public struct PortmapPlugin: CNIPlugin {
   }
 
   private func remove(_ request: CNIRequest, targets: Set<IPAddress>) throws(CNIError) {
-    let lock = try RuleLock()
     var nftables = try PortmapNftables()
     var ports = try nftables.remove(request.containerID, targets: targets)
     ports += try PortmapIptables(environment: request.environment).remove(request.name, request.containerID)
-    _ = consume lock
     ports += PortmapConfiguration(removal: request.config).mappings.map(HostPort.init)
     forget(AddressFamily.allCases.flatMap { family in ports.map { (family, $0) } }, request)
   }
