@@ -64,7 +64,9 @@ public enum Action: Hashable, Sendable {
 public struct Rule: Hashable, Sendable {
   /// All must match. Their order is that of the printed rule.
   public var matches: [Match]
+  /// What happens then.
   public var action: Action
+  /// Printed with the rule; nil = none.
   public var comment: String?
   /// The comment is printed before the matches, as some programs do it; iptables only.
   public var commentFirst: Bool
