@@ -32,7 +32,7 @@ import Testing
   }
 
   func plan(_ c: PortmapConfiguration, _ target: String, id: String = Self.id) throws -> PortmapPlan {
-    try #require(PortmapPlan(c, network: "test", containerID: id, target: #require(IPPrefix(target))))
+    try #require(PortmapPlan(c, network: "test", containerID: id, target: IPPrefix(target)!))
   }
 
   // MARK: parsing
@@ -268,7 +268,7 @@ import Testing
     let o = try #require(try JSONValue(parsing: Array(text.utf8)).objectValue)
     return try #require(
       PortmapPlan(
-        try PortmapConfiguration(o, [:]), network: "n", containerID: id, target: #require(IPPrefix(address))))
+        try PortmapConfiguration(o, [:]), network: "n", containerID: id, target: IPPrefix(address)!))
   }
 
   func rules(_ p: PortmapPlan, from handle: UInt64) -> [HostPortRule] {
