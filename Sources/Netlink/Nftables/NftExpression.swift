@@ -8,8 +8,11 @@ public struct NftRegister: Hashable, Sendable {
 
   /// The four registers of sixteen bytes.
   public static let r1 = NftRegister(word: 0)
+  /// The second.
   public static let r2 = NftRegister(word: 4)
+  /// The third.
   public static let r3 = NftRegister(word: 8)
+  /// The fourth.
   public static let r4 = NftRegister(word: 12)
 
   /// The kernel's number, in the form in which it reports it: 1…4 where it can, else 8…23.
@@ -97,18 +100,24 @@ public enum NftExpression: Hashable, Sendable {
 
   /// Address translation (`nat`): registers of address and port; nil = left alone.
   public struct NAT: Hashable, Sendable {
+    /// Which end is translated (`NFT_NAT_*`).
     public enum Kind: UInt32, Hashable, Sendable {
       case source = 0
       case destination = 1
     }
+    /// Which end is translated.
     public var kind: Kind
     /// 2 = IPv4, 10 = IPv6.
     public var family: UInt32
+    /// The address, or the first one of a range.
     public var address: NftRegister?
     /// End of an address range; nil = one address.
     public var addressEnd: NftRegister?
+    /// The port, or the first one of a range.
     public var port: NftRegister?
+    /// End of a port range; nil = one port.
     public var portEnd: NftRegister?
+    /// How addresses and ports are chosen.
     public var flags: NftNATFlags
 
     /// Every field as given.
@@ -128,9 +137,13 @@ public enum NftExpression: Hashable, Sendable {
 
   /// Adds to, updates or deletes from a set when a packet comes by.
   public struct DynamicSet: Hashable, Sendable {
+    /// What is done with the element.
     public var operation: SetOperation
+    /// Name of the set or map, in the rule's table.
     public var set: String
+    /// Where the key is.
     public var key: NftRegister
+    /// Where a map's value is; nil for sets.
     public var data: NftRegister?
     /// Milliseconds an element lives; 0 = as the set says.
     public var timeout: UInt64
@@ -182,12 +195,16 @@ public enum NftExpression: Hashable, Sendable {
 
 /// `NF_NAT_RANGE_*` that a user gives; what only says which fields are there is left out.
 public struct NftNATFlags: OptionSet, Hashable, Sendable {
+  /// The kernel's number.
   public let rawValue: UInt32
   /// Takes the kernel's number.
   public init(rawValue: UInt32) { self.rawValue = rawValue }
 
+  /// Any port of the range, by a hash of the connection.
   public static let random = NftNATFlags(rawValue: 1 << 2)
+  /// The same address for all connections of a client.
   public static let persistent = NftNATFlags(rawValue: 1 << 3)
+  /// Any port of the range, truly at random.
   public static let fullyRandom = NftNATFlags(rawValue: 1 << 4)
   /// Map an address range one to one.
   public static let netmap = NftNATFlags(rawValue: 1 << 6)

@@ -5,12 +5,15 @@ public struct NftRule: Hashable, Sendable {
   /// Bytes of a comment that `nft` accepts.
   public static let commentLimit = 128
 
+  /// The table of its chain.
   public var table: NftTable.ID
+  /// The chain's name.
   public var chain: String
   /// The kernel's number of the rule in its table; 0 = not known yet.
   public var handle: UInt64
   /// Read from left to right; the first that does not match ends the rule.
   public var expressions: [NftExpression]
+  /// Up to `commentLimit` bytes; the rest is cut.
   public var comment: String?
 
   /// A rule to be made.

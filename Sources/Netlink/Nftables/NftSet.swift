@@ -1,16 +1,25 @@
 /// A type of value as `nft` numbers it; the kernel only stores the number. Concatenations put six bits a type together.
 public struct NftDatatype: RawRepresentable, Hashable, Sendable {
+  /// The number of `nft`.
   public let rawValue: UInt32
   /// Takes any number.
   public init(rawValue: UInt32) { self.rawValue = rawValue }
 
+  /// A number; four bytes here.
   public static let integer = NftDatatype(rawValue: 4)
+  /// `ipv4_addr`
   public static let ipv4Address = NftDatatype(rawValue: 7)
+  /// `ipv6_addr`
   public static let ipv6Address = NftDatatype(rawValue: 8)
+  /// `ether_addr`
   public static let etherAddress = NftDatatype(rawValue: 9)
+  /// `inet_proto`
   public static let inetProtocol = NftDatatype(rawValue: 12)
+  /// `inet_service`: a port.
   public static let inetService = NftDatatype(rawValue: 13)
+  /// `mark`
   public static let mark = NftDatatype(rawValue: 19)
+  /// `ifname`
   public static let interfaceName = NftDatatype(rawValue: 41)
   /// `NFT_DATA_VERDICT`: the data of a verdict map.
   public static let verdict = NftDatatype(rawValue: 0xffff_ff00)
@@ -52,25 +61,34 @@ public struct NftDatatype: RawRepresentable, Hashable, Sendable {
 public struct NftSet: Hashable, Sendable {
   /// `NFT_SET_*`
   public struct Flags: OptionSet, Hashable, Sendable {
+    /// The kernel's number.
     public let rawValue: UInt32
     /// Takes the kernel's number.
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
+    /// Belongs to the one rule that uses it.
     public static let anonymous = Flags(rawValue: 0x1)
+    /// Cannot change while a rule uses it.
     public static let constant = Flags(rawValue: 0x2)
+    /// Keys are ranges.
     public static let interval = Flags(rawValue: 0x4)
+    /// Keys have values.
     public static let map = Flags(rawValue: 0x8)
     /// Elements may end by themselves.
     public static let timeout = Flags(rawValue: 0x10)
     /// Packets may change the set.
     public static let dynamic = Flags(rawValue: 0x20)
+    /// Values are names of stateful objects.
     public static let object = Flags(rawValue: 0x40)
     /// Set by the kernel's users for keys of several fields with intervals.
     public static let concatenation = Flags(rawValue: 0x80)
   }
 
+  /// The table it belongs to.
   public var table: NftTable.ID
+  /// Unique in the table.
   public var name: String
+  /// What it can do.
   public var flags: Flags
   /// The types of the key's fields.
   public var key: [NftDatatype]
@@ -78,6 +96,7 @@ public struct NftSet: Hashable, Sendable {
   public var data: [NftDatatype]?
   /// Milliseconds that an element lives; 0 = for ever.
   public var timeout: UInt64
+  /// Up to `NftRule.commentLimit` bytes; the rest is cut.
   public var comment: String?
 
   /// A set or, with `data`, a map to be made.
@@ -114,9 +133,11 @@ public struct NftElement: Hashable, Sendable {
     case verdict(NftVerdict)
   }
 
+  /// The key; fields of a concatenation are padded to four bytes each.
   public var key: [UInt8]
   /// The end of an interval of a key with several fields, included; nil = a single key.
   public var keyEnd: [UInt8]?
+  /// What a map gives for the key; nil in sets.
   public var value: Value?
   /// The first key behind an interval (`NFT_SET_ELEM_INTERVAL_END`), in sets with one field.
   public var isIntervalEnd: Bool
@@ -126,6 +147,7 @@ public struct NftElement: Hashable, Sendable {
   public var timeout: UInt64
   /// Milliseconds left; read only.
   public var expiration: UInt64
+  /// Up to `NftRule.commentLimit` bytes; the rest is cut.
   public var comment: String?
 
   /// Every field as given.

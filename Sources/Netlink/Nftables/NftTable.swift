@@ -4,7 +4,9 @@ import CLinux
 public struct NftTable: Hashable, Sendable {
   /// Family and name identify a table.
   public struct ID: Hashable, Sendable, CustomStringConvertible {
+    /// Which packets it sees.
     public var family: NftFamily
+    /// Unique in the family.
     public var name: String
 
     /// Every field as given.
@@ -17,7 +19,9 @@ public struct NftTable: Hashable, Sendable {
     public var description: String { "\(family.name) \(name)" }
   }
 
+  /// Family and name.
   public var id: ID
+  /// Up to `NftRule.commentLimit` bytes; the rest is cut.
   public var comment: String?
   /// `NFT_TABLE_F_*`: 1 dormant, 2 owned by a program, 4 persistent.
   public var flags: UInt32
@@ -45,9 +49,11 @@ public struct NftChain: Hashable, Sendable {
   public struct Base: Hashable, Sendable {
     /// `filter`, `nat` or `route`.
     public var type: String
+    /// Where it is called.
     public var hook: NftHook
     /// Lower numbers are called earlier: dstnat −100, filter 0, srcnat 100.
     public var priority: Int32
+    /// What happens to packets that no rule decided on.
     public var policy: Policy
 
     /// Every field as given.
@@ -59,9 +65,13 @@ public struct NftChain: Hashable, Sendable {
     }
   }
 
+  /// The table it belongs to.
   public var table: NftTable.ID
+  /// Unique in the table.
   public var name: String
+  /// Where the kernel calls it; nil = only other chains do.
   public var base: Base?
+  /// Up to `NftRule.commentLimit` bytes; the rest is cut.
   public var comment: String?
 
   /// Every field as given; without a base it is a chain for jumps.
