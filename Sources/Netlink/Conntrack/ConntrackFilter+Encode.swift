@@ -66,8 +66,8 @@ extension ConntrackFilter.Direction {
     guard flags != 0 else { return }
     m.nest(type) {
       $0.nest(Field.Tuple.addresses) {
-        if let source = Self.host(source, family) { $0.attribute(Field.Address.source(family), source) }
-        if let a = Self.host(destination, family) { $0.attribute(Field.Address.destination(family), a) }
+        if let source = Self.host(source, family) { $0.attribute(Field.Address.ipv4Source, source) }
+        if let target = Self.host(destination, family) { $0.attribute(Field.Address.ipv4Destination, target) }
       }
       guard let transport else { return }
       $0.nest(Field.Tuple.transport) {
@@ -78,9 +78,10 @@ extension ConntrackFilter.Direction {
     }
   }
 
-  /// The address, if it is a whole one of the family.
+  /// The address, if the kernel can compare it: a whole one, and of IPv4. Asked about one of IPv6 it sends what does not
+  /// match (`ctnetlink_filter_match_tuple` takes the result of `ipv6_addr_cmp` for its opposite; seen in 6.18).
   private static func host(_ prefix: IPPrefix?, _ family: AddressFamily) -> IPAddress? {
-    guard let prefix, prefix.family == family, prefix.length == family.bitWidth else { return nil }
+    guard let prefix, family == .ipv4, prefix.family == .ipv4, prefix.length == 32 else { return nil }
     return prefix.address
   }
 
