@@ -12,7 +12,7 @@ DESTDIR ?=
 
 BUILD_PACKAGES := binutils
 DEMO_PACKAGES := iproute2 containernetworking-plugins iptables
-TEST_PACKAGES := $(DEMO_PACKAGES) nftables util-linux procps iputils-ping
+TEST_PACKAGES := $(DEMO_PACKAGES) nftables conntrack util-linux procps iputils-ping
 SOURCES := $(shell find Sources -name '*.swift' -o -name '*.c' -o -name '*.h') Package.swift
 FORMATTED := Package.swift Sources Tests Benchmarks Fuzz
 CNI_PLUGINS := flannel bridge host-local loopback portmap

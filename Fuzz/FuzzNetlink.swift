@@ -15,6 +15,9 @@ func fuzzNetlink(_ input: [UInt8]) {
     _ = Nexthop(message)
     _ = BridgeVLAN.decode(message)
     _ = Acknowledgement(message)
+    _ = ConntrackEvent(message)
+    _ = ConntrackStatistics(message)
+    _ = ConntrackStatistics.Processor(message)
     walk(AttributeReader(message.payload), depth: 0)
   }
 }

@@ -39,6 +39,9 @@ import Testing
         44000000020000031d3f046be65500009bffffff2c000000180005061d3f046b00000000
         200001004e657874686f702068617320696e76616c6964206761746577617900
         """))
+    out += [GoldenConntrack.dump, GoldenConntrack.tcp, GoldenConntrack.events, GoldenConntrack.statistics].map {
+      bytes($0)
+    }
     return out
   }()
 
@@ -54,6 +57,9 @@ import Testing
       _ = Nexthop(message)
       _ = BridgeVLAN.decode(message)
       _ = Acknowledgement(message)
+      _ = ConntrackEvent(message)
+      _ = ConntrackStatistics(message)
+      _ = ConntrackStatistics.Processor(message)
     }
   }
 
@@ -87,7 +93,7 @@ import Testing
   @Test func randomBytes() {
     var seed = SplitMix(state: 42)
     for _ in 0..<5_000 {
-      let type = [16, 17, 20, 24, 28, 104, 2, 3].randomElement(using: &seed) ?? 16
+      let type = [16, 17, 20, 24, 28, 104, 2, 3, 0x100, 0x102, 0x104, 0x105].randomElement(using: &seed) ?? 16
       let body = (0..<Int.random(in: 0...120, using: &seed)).map { _ in
         // Small numbers make attribute lengths that sometimes fit.
         UInt8.random(in: 0...(Bool.random(using: &seed) ? 40 : 255), using: &seed)

@@ -25,25 +25,36 @@ extension NetlinkSocket {
     var out: [T] = []
     for _ in 0..<Self.attempts {
       out.removeAll(keepingCapacity: true)
-      sequence = sequence == .max ? 0x8000_0000 : sequence + 1
-      outgoing.clear()
-      outgoing.message(type, flags, sequence: sequence, request)
-      let outcome: Outcome
-      do throws(SystemError) {
-        outcome = try exchange(isDump: flags & MessageFlags.dump != 0) { message in
-          if let value = decode(message) { out.append(value) }
-        }
-      } catch {
-        throw NetlinkError(operation: "\(operation)", object: object(), errno: error.errno)
+      let isConsistent = try ask(operation, on: object(), type, flags: flags, request: request) { message in
+        if let value = decode(message) { out.append(value) }
       }
-      switch outcome {
-      case .complete: return out
-      case .inconsistent: continue
-      case .refused(let errno, let text):
-        throw NetlinkError(operation: "\(operation)", object: object(), errno: errno, message: text)
-      }
+      if isConsistent { return out }
     }
     throw NetlinkError(operation: "\(operation), which keep changing,", object: object(), errno: .wouldBlock)
+  }
+
+  /// Asks once and hands every answer out as it comes, so that a table of any size takes no memory.
+  /// - Returns: false when the table changed during the dump, or a part of it was lost: answers may be missing, or have
+  ///   come twice.
+  mutating func ask(
+    _ operation: StaticString, on object: @autoclosure () -> String = "", _ type: UInt16, flags: UInt16,
+    request: (inout MessageWriter) -> Void, each: (borrowing Message) -> Void
+  ) throws(NetlinkError) -> Bool {
+    sequence = sequence == .max ? 0x8000_0000 : sequence + 1
+    outgoing.clear()
+    outgoing.message(type, flags, sequence: sequence, request)
+    let outcome: Outcome
+    do throws(SystemError) {
+      outcome = try exchange(isDump: flags & MessageFlags.dump != 0, each)
+    } catch {
+      throw NetlinkError(operation: "\(operation)", object: object(), errno: error.errno)
+    }
+    switch outcome {
+    case .complete: return true
+    case .inconsistent: return false
+    case .refused(let errno, let text):
+      throw NetlinkError(operation: "\(operation)", object: object(), errno: errno, message: text)
+    }
   }
 
   /// Sends `outgoing` and reads the answers up to the last one.

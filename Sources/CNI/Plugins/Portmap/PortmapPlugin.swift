@@ -67,7 +67,8 @@ public struct PortmapPlugin: CNIPlugin {
       let udp = ports.filter { $0.family == family && $0.port.transport == PortProtocol.udp.rawValue }
       guard !udp.isEmpty else { continue }
       do {
-        try UDPFlush.run(family, ports: Set(udp.map(\.port.number)))
+        var connections = try ConntrackSocket()
+        try connections.flushUDP(destinationPorts: Set(udp.map(\.port.number)), family: family)
       } catch {
         request.log("portmap: cannot forget old connections of UDP: \(error)")
       }
