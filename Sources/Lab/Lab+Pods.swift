@@ -7,6 +7,14 @@ extension Lab {
   /// The pods of all nodes, in order.
   public func podNames() -> [PodName] { directory.nodeNames().flatMap { directory.node($0).podNames() } }
 
+  /// The pod of a name.
+  func pod(named name: String) throws -> PodName {
+    guard case .pod(let pod) = try place(name) else {
+      throw LabError("\"\(name)\" is no pod", advice: "the pods are \(list(podNames().map(\.description)))")
+    }
+    return pod
+  }
+
   /// Adds a pod to a node.
   /// - Parameters:
   ///   - name: its name on the node; nil = the first free one of p1, p2, …

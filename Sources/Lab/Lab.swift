@@ -271,14 +271,6 @@ public struct Lab: Sendable {
       advice: "its nodes are \(list(nodes)); its pods are \(list(pods.map(\.description)))")
   }
 
-  /// The pod of a name.
-  func pod(named name: String) throws -> PodName {
-    guard case .pod(let pod) = try place(name) else {
-      throw LabError("\"\(name)\" is no pod", advice: "the pods are \(list(podNames().map(\.description)))")
-    }
-    return pod
-  }
-
   /// Becomes a command on a node, recording its own process first when asked to.
   public func runOnNode(_ name: String, pidFile: String?, _ command: [String]) throws -> Never {
     if let pidFile, let own = ProcessIdentity(running: getpid()) {

@@ -13,23 +13,22 @@ public struct OutwardReach: Hashable, Sendable {
   public var expected: IPAddress
   /// The source that the internet saw, also when its answer did not find back; nil = nothing arrived.
   public var seen: IPAddress?
-  /// From the first packet to the answer; nil = there was no answer.
-  public var nanoseconds: Int64?
+  /// The connection was made and the answer came.
+  public var isAnswered = false
   /// What the kernel said about it.
   public var error: String?
   /// Why it failed, as far as it can be seen.
   public var cause: String?
 
   /// The answer came, and to the node's address.
-  public var isComplete: Bool { nanoseconds != nil && seen == expected }
+  public var isComplete: Bool { isAnswered && seen == expected }
 
   var json: JSONValue {
     .object(
       JSONObject([
         ("pod", .string(pod.description)), ("address", .address(address)), ("internet", .address(destination)),
         ("expected", .address(expected)), ("seen", .address(seen)), ("masqueraded", .bool(seen == expected)),
-        ("answered", .bool(nanoseconds != nil)), ("microseconds", .microseconds(nanoseconds)),
-        ("error", .text(error)), ("cause", .text(cause)),
+        ("answered", .bool(isAnswered)), ("error", .text(error)), ("cause", .text(cause)),
       ]))
   }
 }
@@ -46,8 +45,8 @@ public struct HostPortReach: Hashable, Sendable {
   public var server: String?
   /// The source that the pod saw.
   public var seen: IPAddress?
-  /// From the first packet to the answer, or to the connection if a program of the pod's own has the port.
-  public var nanoseconds: Int64?
+  /// The answer came, or the connection was made if a program of the pod's own has the port.
+  public var isAnswered = false
   /// Nothing could be tried, and why: this is no failure.
   public var untried: String?
   /// What the kernel said about it.
@@ -57,7 +56,7 @@ public struct HostPortReach: Hashable, Sendable {
 
   /// The pod answered, or a program in it took the connection, or nothing could be tried.
   public var isComplete: Bool {
-    untried != nil || (nanoseconds != nil && (server == nil || server == pod.description))
+    untried != nil || (isAnswered && (server == nil || server == pod.description))
   }
 
   /// `172.31.77.11:8080/tcp`, `[fd77::11]:8080/tcp`
@@ -70,8 +69,8 @@ public struct HostPortReach: Hashable, Sendable {
       JSONObject([
         ("pod", .string(pod.description)), ("address", .address(address)), ("hostPort", .integer(port.host)),
         ("containerPort", .integer(port.container)), ("protocol", .string(port.transport.rawValue)),
-        ("answered", .bool(nanoseconds != nil)), ("server", .text(server)), ("seen", .address(seen)),
-        ("microseconds", .microseconds(nanoseconds)), ("untried", .text(untried)), ("error", .text(error)),
+        ("answered", .bool(isAnswered)), ("server", .text(server)), ("seen", .address(seen)),
+        ("untried", .text(untried)), ("error", .text(error)),
         ("cause", .text(cause)),
       ]))
   }
@@ -80,18 +79,14 @@ public struct HostPortReach: Hashable, Sendable {
 extension JSONValue {
   fileprivate static func address(_ address: IPAddress?) -> JSONValue { text(address?.description) }
   fileprivate static func text(_ text: String?) -> JSONValue { text.map { .string($0) } ?? .null }
-  fileprivate static func microseconds(_ nanoseconds: Int64?) -> JSONValue {
-    nanoseconds.map { .integer(($0 + 500) / 1000) } ?? .null
-  }
 }
 
 /// The result of `reach`.
 ///
 /// As JSON: `complete`, `outward` and `hostPorts`. The members of an outward connection are `pod`, `address`, `internet`,
-/// `expected`, `seen` (or null), `masqueraded`, `answered`, `microseconds` (or null), `error` (or null), `cause` (or
-/// null); those of a host port `pod`, `address` (the node's), `hostPort`, `containerPort`, `protocol`, `answered`,
-/// `server` (the pod that answered, or null), `seen` (the source the pod saw, or null), `microseconds` (or null),
-/// `untried` (why, or null), `error` (or null), `cause` (or null).
+/// `expected`, `seen` (or null), `masqueraded`, `answered`, `error` (or null), `cause` (or null); those of a host port
+/// `pod`, `address` (the node's), `hostPort`, `containerPort`, `protocol`, `answered`, `server` (the pod that answered, or
+/// null), `seen` (the source the pod saw, or null), `untried` (why, or null), `error` (or null), `cause` (or null).
 public struct ReachReport: Hashable, Sendable {
   /// Per pod and family.
   public var outward: [OutwardReach]
@@ -119,31 +114,28 @@ public struct ReachReport: Hashable, Sendable {
   /// Which source the internet saw, a row per pod and family.
   public var outwardTable: Table {
     Table(
-      ["POD", "ADDRESS", "TO INTERNET", "SEEN AS", "RESULT", "MS"],
+      ["POD", "ADDRESS", "TO INTERNET", "SEEN AS", "RESULT"],
       rows: outward.map {
         let result = $0.isComplete ? "masqueraded" : $0.isUnmasqueraded ? "not masqueraded" : "no answer"
         return [
           $0.pod.description, $0.address?.description ?? "-", $0.destination.description,
-          $0.seen?.description ?? "nothing", result, Self.time($0.nanoseconds),
+          $0.seen?.description ?? "nothing", result,
         ]
-      }, alignments: [.left, .left, .left, .left, .left, .right])
+      })
   }
 
   /// Who answers at the host ports, a row per port and family; nil when there is none.
   public var hostPortTable: Table? {
     guard !hostPorts.isEmpty else { return nil }
     return Table(
-      ["HOST PORT", "LEADS TO", "ANSWERED BY", "SAW CLIENT", "MS"],
+      ["HOST PORT", "LEADS TO", "ANSWERED BY", "SAW CLIENT"],
       rows: hostPorts.map {
-        let server = $0.untried != nil ? "untried" : $0.nanoseconds == nil ? "nobody" : $0.server ?? "a program"
+        let server = $0.untried != nil ? "untried" : !$0.isAnswered ? "nobody" : $0.server ?? "a program"
         return [
           $0.endpoint, "\($0.pod) port \($0.port.container)", server, $0.seen?.description ?? "-",
-          Self.time($0.nanoseconds),
         ]
-      }, alignments: [.left, .left, .left, .left, .right])
+      })
   }
-
-  private static func time(_ nanoseconds: Int64?) -> String { nanoseconds.map(PingReport.milliseconds) ?? "-" }
 
   /// What went wrong, a line per distinct cause, with what it struck.
   public var failures: [String] {

@@ -67,7 +67,7 @@ extension Lab {
   public func rules(of node: String, _ families: [AddressFamily]) throws -> RuleText {
     var text = RuleText()
     var socket = try NftSocket(in: NetworkNamespace(path: LabNames.path(names.namespace(node: node))))
-    let present = Set(((try? socket.tables()) ?? []).map { "\($0.id.family) \($0.id.name)" })
+    let present = Set(((try? socket.tables()) ?? []).map { "\($0.id.family.name) \($0.id.name)" })
     for family in families {
       for table in RuleText.tables(family) where present.contains(table) {
         let words = ["nft", "list", "table"] + table.split(separator: " ").map(String.init)
