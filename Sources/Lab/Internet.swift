@@ -32,7 +32,7 @@ enum Internet {
   /// - Parameter router: a socket in the router's namespace.
   static func create(_ names: LabNames, _ families: [AddressFamily], _ router: inout RouteSocket) throws {
     let place = try Underlay.makeNamespace(names.internet)
-    try prepare(names.internet, forwarding: [])
+    try prepare(names.internet, families, forwards: false)
     var batch = RouteBatch()
     batch.createLink(
       Link(name: name, kind: .veth), up: true, peer: VethPeer(name: interface, namespace: place.descriptor))
@@ -55,13 +55,18 @@ enum Internet {
     try socket.apply(inside)
   }
 
-  /// Sets a new namespace's kernel parameters: what comes from an address without a way back is passed on and seen, too,
-  /// and packets of the given families are passed on.
-  static func prepare(_ namespace: String, forwarding families: [AddressFamily]) throws {
+  /// Sets a new namespace's kernel parameters: what comes from an address without a way back is passed on and seen, too;
+  /// addresses can be used at once.
+  /// - Parameter forwards: packets of others are passed on.
+  static func prepare(_ namespace: String, _ families: [AddressFamily], forwards: Bool) throws {
     try NetworkNamespace(path: LabNames.path(namespace)).run { () throws(SystemError) in
       // Devices made later take the default.
-      for scope in ["all", "default"] { try Sysctl.ensure("net/ipv4/conf/\(scope)/rp_filter", "0") }
-      for family in families { try Sysctl.ensure(forwarding(family), "1") }
+      for scope in ["all", "default"] {
+        try Sysctl.ensure("net/ipv4/conf/\(scope)/rp_filter", "0")
+        // Without a link-local address a router cannot ask for neighbours.
+        if families.contains(.ipv6) { try Sysctl.ensure("net/ipv6/conf/\(scope)/accept_dad", "0") }
+      }
+      for family in families where forwards { try Sysctl.ensure(forwarding(family), "1") }
     }
   }
 

@@ -71,9 +71,8 @@ extension Lab {
     for family in families {
       for table in RuleText.tables(family) where present.contains(table) {
         let words = ["nft", "list", "table"] + table.split(separator: " ").map(String.init)
-        let lines = try printed(words, on: node).split(separator: "\n").map {
-          // One level of blanks is enough for a report.
-          $0.hasPrefix("\t") ? "  " + $0.drop { $0 == "\t" } : String($0)
+        let lines = try printed(words, on: node).split(separator: "\n").map { line in
+          line.prefix { $0 == "\t" }.map { _ in "  " }.joined() + line.drop { $0 == "\t" }
         }
         text.add(words, lines, family)
       }

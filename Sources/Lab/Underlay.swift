@@ -16,7 +16,7 @@ enum Underlay {
   /// Makes all namespaces and the network between them.
   static func create(_ names: LabNames, _ plan: LabPlan) throws {
     let lan = try makeNamespace(names.lan)
-    try Internet.prepare(names.lan, forwarding: plan.families)
+    try Internet.prepare(names.lan, plan.families, forwards: true)
     var socket = try RouteSocket(in: lan)
     var batch = RouteBatch()
     batch.createLink(Link(name: bridge, kind: .bridge(vlanFiltering: nil), mac: mac(0)), up: true)
