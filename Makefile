@@ -11,8 +11,8 @@ CNI_BIN_DIR ?= /opt/cni/bin
 DESTDIR ?=
 
 BUILD_PACKAGES := binutils
-DEMO_PACKAGES := iproute2 containernetworking-plugins iptables
-TEST_PACKAGES := $(DEMO_PACKAGES) nftables conntrack util-linux procps iputils-ping
+DEMO_PACKAGES := iproute2 containernetworking-plugins iptables nftables
+TEST_PACKAGES := $(DEMO_PACKAGES) conntrack util-linux procps iputils-ping
 SOURCES := $(shell find Sources -name '*.swift' -o -name '*.c' -o -name '*.h') Package.swift
 FORMATTED := Package.swift Sources Tests Benchmarks Fuzz
 CNI_PLUGINS := flannel bridge host-local loopback portmap
@@ -37,8 +37,10 @@ bin/weft bin/weft-cni &: $(SOURCES)
 modules:
 	@modprobe -q br_netfilter 2>/dev/null || true
 
+# For instance DEMO_FLAGS="--nftables --dual-stack".
+DEMO_FLAGS ?=
 demo: packages-demo build modules
-	bin/weft lab demo
+	bin/weft lab demo $(DEMO_FLAGS)
 
 # The tests run against the programs that are shipped.
 test: packages-test build modules

@@ -25,6 +25,8 @@ public struct Scene: Sendable {
   public var pods: [PodName: NamespaceView] = [:]
   /// The namespace of the underlay bridge.
   public var lan: NamespaceView?
+  /// The internet's namespace.
+  public var internet: NamespaceView?
 
   /// Nothing.
   public init() {}
@@ -37,8 +39,8 @@ public struct Diagnosis: Sendable {
   /// The name of a pod's interface.
   static let podInterface = "eth0"
 
-  private let scene: Scene
-  private let family: AddressFamily
+  let scene: Scene
+  let family: AddressFamily
 
   /// Packets of `family` in `scene`.
   public init(_ scene: Scene, _ family: AddressFamily) {
@@ -68,7 +70,7 @@ public struct Diagnosis: Sendable {
 
   // MARK: Pod
 
-  private func pod(_ pod: PodName, sendsTo destination: IPAddress?) -> String? {
+  func pod(_ pod: PodName, sendsTo destination: IPAddress?) -> String? {
     guard let view = scene.pods[pod] else { return "pod \(pod): its network namespace is gone" }
     guard let link = view.link(Self.podInterface) else { return "pod \(pod): it has no interface eth0" }
     guard link.isUp else { return "pod \(pod): eth0 is down" }
@@ -89,7 +91,7 @@ public struct Diagnosis: Sendable {
     return nil
   }
 
-  private func attachment(_ pod: PodName) -> String? {
+  func attachment(_ pod: PodName) -> String? {
     guard let node = scene.nodes[pod.node]?.view else { return "node \(pod.node): its network namespace is gone" }
     guard let link = scene.pods[pod]?.link(Self.podInterface) else { return "pod \(pod): it has no interface eth0" }
     guard let veth = node.link(link.parent), veth.kind == .veth else {
@@ -171,7 +173,7 @@ public struct Diagnosis: Sendable {
     return nil
   }
 
-  private func underlay(_ node: String) -> String? {
+  func underlay(_ node: String) -> String? {
     guard let view = scene.nodes[node]?.view else { return "node \(node): its network namespace is gone" }
     guard let link = view.link(Underlay.nodeInterface) else { return "node \(node): its interface eth0 is gone" }
     guard link.isUp else { return "node \(node): its interface eth0 is down" }
@@ -193,5 +195,5 @@ public struct Diagnosis: Sendable {
     return prefixes.first { $0.address == address }?.network ?? IPPrefix(host: address)
   }
 
-  private var name: String { family == .ipv4 ? "IPv4" : "IPv6" }
+  var name: String { family == .ipv4 ? "IPv4" : "IPv6" }
 }

@@ -24,9 +24,6 @@ public enum Enter {
     }
   }
 
-  /// Enters a pod.
-  public static func pod(_ pod: PodName, names: LabNames) throws { try network(names.namespace(pod: pod)) }
-
   /// Replaces the program by a command, looked for in `PATH` when it has no slash; returns only by throwing.
   public static func run(_ command: [String]) throws -> Never {
     guard let name = command.first else { throw LabError("no command given", advice: "put it after --") }
@@ -41,8 +38,9 @@ public enum Enter {
     return path.split(separator: ":").lazy.map { "\($0)/\(name)" }.first(where: Files.isExecutable)
   }
 
-  /// Network namespace, mount namespace, and a `/sys` that shows the network namespace's devices.
-  private static func network(_ name: String) throws {
+  /// Enters a pod or the internet: network namespace, mount namespace, and a `/sys` that shows the network namespace's
+  /// devices.
+  static func network(_ name: String) throws {
     do {
       try NetworkNamespace(path: LabNames.path(name)).enter()
     } catch {

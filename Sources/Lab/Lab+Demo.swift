@@ -3,12 +3,12 @@ import NetTypes
 import Syscalls
 
 extension Lab {
-  /// Makes three nodes with two pods each, shows what an operator would look at, and removes everything, also when a
-  /// step fails or a signal comes.
+  /// Makes three nodes with two pods each and one with host ports, shows what an operator would look at, and removes
+  /// everything, also when a step fails or a signal comes.
   /// - Parameters:
   ///   - print: receives the lines of the report.
   ///   - palette: colours.
-  /// - Throws: the step that failed and why. What was lost by `ping` is a failure, too.
+  /// - Throws: the step that failed and why. What `ping` lost and `reach` did not reach is a failure, too.
   public func demo(_ plan: LabPlan, _ palette: Palette, print: (String) -> Void) throws {
     let begin = Clock.monotonic()
     try removeEarlierDemo()
@@ -48,6 +48,10 @@ extension Lab {
   private func show(_ plan: LabPlan, _ palette: Palette, _ print: (String) -> Void) throws {
     report("pinging every pod from every pod")
     let pings = try ping(PingOptions())
+    report("adding a pod with the host ports \(list(Self.demoPorts.map(\.description))) to n1")
+    _ = try podAdd(node: LabNames.node(1), name: "web", ports: Self.demoPorts)
+    report("connecting to the internet and back")
+    let reach = try reach()
     let status = try status()
     func section(_ title: String, _ lines: [String]) {
       print("")
@@ -65,10 +69,33 @@ extension Lab {
     guard pings.isComplete else {
       throw LabError("not every ping was answered", details: Array(pings.failures.prefix(12)))
     }
-    if let first = directory.nodeNames().first {
-      for (title, lines) in try kernelState(of: first) { section(title, lines) }
+    func paint(_ r: Int, _ c: Int, _ s: String) -> String { Self.paintReach(palette, r, c, s) }
+    section("From pods to the internet, which knows no way to the pods", reach.outwardTable.lines(paint: paint))
+    if let table = reach.hostPortTable { section("From the internet to host ports", table.lines(paint: paint)) }
+    guard reach.isComplete else {
+      throw LabError("not everything could be reached", details: Array(reach.failures.prefix(12)))
+    }
+    let first = LabNames.node(1)
+    for (title, lines) in try kernelState(of: first) { section(title, lines) }
+    for rules in try rules(of: first, plan.families).listings {
+      section("Rules of \(first) (\(rules.command))", rules.lines)
     }
     print("")
+  }
+
+  /// What the demo's additional pod has.
+  private static let demoPorts = [
+    HostPort(host: 8080, container: 80, transport: .tcp), HostPort(host: 5353, container: 53, transport: .udp),
+  ]
+
+  /// Colours of what `reach` found.
+  public static func paintReach(_ palette: Palette, _ row: Int, _ column: Int, _ cell: String) -> String {
+    if row < 0 { return palette.dim(cell) }
+    switch cell {
+    case "no answer", "not masqueraded", "nobody": return palette.bad(cell)
+    case "masqueraded": return palette.good(cell)
+    default: return cell
+    }
   }
 
   /// Colours of the ping matrix.

@@ -38,7 +38,7 @@ extension Lab {
   }
 
   /// Every pod has a socket per family; the soft limit of 1,024 descriptors is too low for a large lab.
-  private func raiseDescriptorLimit() {
+  func raiseDescriptorLimit() {
     var limit = rlimit()
     guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
     limit.rlim_cur = limit.rlim_max
@@ -71,6 +71,7 @@ extension Lab {
   func scene(_ plan: LabPlan) -> Scene {
     var scene = Scene()
     scene.lan = try? NamespaceView(namespace: names.lan)
+    scene.internet = try? NamespaceView(namespace: names.internet)
     for name in directory.nodeNames() {
       guard let k = LabNames.nodeNumber(name) else { continue }
       let underlay = plan.families.map { ($0, LabPlan.underlayAddress(node: k, $0).address) }

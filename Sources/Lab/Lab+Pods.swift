@@ -7,9 +7,19 @@ extension Lab {
   /// The pods of all nodes, in order.
   public func podNames() -> [PodName] { directory.nodeNames().flatMap { directory.node($0).podNames() } }
 
+  /// The pod of a name.
+  func pod(named name: String) throws -> PodName {
+    guard case .pod(let pod) = try place(name) else {
+      throw LabError("\"\(name)\" is no pod", advice: "the pods are \(list(podNames().map(\.description)))")
+    }
+    return pod
+  }
+
   /// Adds a pod to a node.
-  /// - Parameter name: its name on the node; nil = the first free one of p1, p2, …
-  public func podAdd(node: String, name: String?) throws -> PodStatus {
+  /// - Parameters:
+  ///   - name: its name on the node; nil = the first free one of p1, p2, …
+  ///   - ports: ports of the node that lead to it.
+  public func podAdd(node: String, name: String?, ports: [HostPort] = []) throws -> PodStatus {
     try exclusively {
       let plan = try directory.readPlan()
       let node = try self.node(named: node)
@@ -20,28 +30,36 @@ extension Lab {
         throw LabError(
           "node \(node.name) has a pod \"\(free)\" already", advice: "its pods are \(list(taken.sorted()))")
       }
-      try addPod(pod)
+      if !ports.isEmpty {
+        try HostPort.check(ports, plan, node: node.name, others: hostPorts(of: node))
+        try PodNetwork(lab: self, node: node).checkMakesPorts()
+      }
+      try addPod(pod, ports)
       try settle(plan)
-      return PodStatus(pod, node: try? NamespaceView(namespace: names.namespace(node: node.name)), names)
+      let view = try? NamespaceView(namespace: names.namespace(node: node.name))
+      return PodStatus(pod, node: view, names, ports)
     }
   }
 
   /// Removes a pod.
   public func podRemove(_ name: String) throws -> PodName {
     try exclusively {
-      guard case .pod(let pod) = try place(name) else {
-        throw LabError("\"\(name)\" is a node", advice: "the pods are \(list(podNames().map(\.description)))")
-      }
+      let pod = try pod(named: name)
       try removePod(pod)
       return pod
     }
   }
 
+  /// The host ports of a node's pods, by their records.
+  func hostPorts(of node: NodeDirectory) -> [(pod: PodName, port: HostPort)] {
+    node.podNames().flatMap { pod in (node.record(pod)?.ports ?? []).map { (pod, $0) } }
+  }
+
   /// Makes the namespace and lets the plugins connect it; nothing is left when that fails.
-  func addPod(_ pod: PodName) throws {
+  func addPod(_ pod: PodName, _ ports: [HostPort] = []) throws {
     try Interruption.check()
     let node = directory.node(pod.node)
-    var record = PodRecord(pod: pod, containerID: PodRecord.newContainerID())
+    var record = PodRecord(pod: pod, containerID: PodRecord.newContainerID(), ports: ports)
     let network = PodNetwork(lab: self, node: node)
     try node.write(record)
     do {

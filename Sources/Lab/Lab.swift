@@ -100,7 +100,7 @@ public struct Lab: Sendable {
   private func build(_ plan: LabPlan, _ conflist: String, _ options: UpOptions) throws {
     let nodes = (1...plan.nodes).map { directory.node(LabNames.node($0)) }
     try LabError.step("cannot make the lab's directory") { try makeDirectories(plan, nodes, conflist, options.owner) }
-    report("making \(count(plan.nodes, "node")) and the underlay \(LabPlan.underlay)")
+    report("making \(count(plan.nodes, "node")), the underlay \(LabPlan.underlay) and an internet")
     try LabError.step("cannot make the nodes") { try Underlay.create(names, plan) }
     guard options.withAgents else { return }
     report("starting \(count(plan.nodes, "agent"))")
@@ -250,13 +250,15 @@ public struct Lab: Sendable {
   public enum Place: Hashable, Sendable {
     case node(String)
     case pod(PodName)
+    case internet
   }
 
-  /// The node or pod of a name; a pod may be named without its node when that is clear.
+  /// The node or pod of a name, or the internet; a pod may be named without its node when that is clear.
   public func place(_ name: String) throws -> Place {
     _ = try directory.readPlan()
     let nodes = directory.nodeNames()
     if nodes.contains(name) { return .node(name) }
+    if name == Internet.name { return .internet }
     let pods = podNames()
     let matches = pods.filter { $0.description == name || $0.name == name }
     if let exact = matches.first(where: { $0.description == name }) { return .pod(exact) }
@@ -282,7 +284,8 @@ public struct Lab: Sendable {
   public func enter(_ place: Place) throws {
     switch place {
     case .node(let name): try Enter.node(directory.node(name), names: names)
-    case .pod(let pod): try Enter.pod(pod, names: names)
+    case .pod(let pod): try Enter.network(names.namespace(pod: pod))
+    case .internet: try Enter.network(names.internet)
     }
   }
 }

@@ -1,7 +1,8 @@
 /// The names of a lab, its nodes and pods, and of the network namespaces they live in.
 ///
 /// Namespaces are bind mounts in `/run/netns`, so that `ip netns exec weft-lab-n1 …` works:
-/// `weft-LAB-lan` holds the underlay bridge, `weft-LAB-nK` is a node, `weft-LAB-nK-POD` a pod.
+/// `weft-LAB-lan` holds the underlay bridge, `weft-LAB-internet` is the world outside of the cluster, `weft-LAB-nK` a node,
+/// `weft-LAB-nK-POD` a pod.
 public struct LabNames: Hashable, Sendable {
   /// Where the namespaces are mounted.
   public static let namespaceDirectory = "/run/netns"
@@ -31,6 +32,8 @@ public struct LabNames: Hashable, Sendable {
 
   /// The namespace of the underlay bridge.
   public var lan: String { "weft-\(lab)-lan" }
+  /// The namespace of the internet.
+  public var internet: String { "weft-\(lab)-\(Internet.name)" }
   /// The namespace of a node.
   public func namespace(node: String) -> String { "weft-\(lab)-\(node)" }
   /// The namespace of a pod.
@@ -43,7 +46,7 @@ public struct LabNames: Hashable, Sendable {
     let prefix = "weft-\(lab)-"
     guard name.hasPrefix(prefix) else { return false }
     let rest = name.dropFirst(prefix.count)
-    if rest == "lan" { return true }
+    if rest == "lan" || rest == Internet.name { return true }
     guard let node = rest.split(separator: "-", omittingEmptySubsequences: false).first else { return false }
     return Self.nodeNumber(node) != nil
   }

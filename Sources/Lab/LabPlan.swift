@@ -28,12 +28,14 @@ public struct LabPlan: Hashable, Sendable {
   public var ipv6Network: IPPrefix?
   /// The `Backend` object of net-conf.json.
   public var backend: JSONObject
+  /// Whether agents program nf_tables directly rather than iptables (contract flanneld §2.1).
+  public var nftables: Bool
 
   /// - Parameter backend: a back end's name, or the whole `Backend` object as JSON.
   /// - Throws: what is out of bounds, overlapping or unknown.
   public init(
     nodes: Int, pods: Int, network: String? = nil, dualStack: Bool = false, ipv6Network: String? = nil,
-    backend: String = "vxlan"
+    backend: String = "vxlan", nftables: Bool = false
   ) throws(LabError) {
     guard (1...Self.nodeLimit).contains(nodes) else {
       throw LabError("cannot make \(nodes) nodes", advice: "--nodes is 1 to \(Self.nodeLimit)")
@@ -47,6 +49,7 @@ public struct LabPlan: Hashable, Sendable {
     self.ipv6Network =
       try Self.parse(ipv6Network, .ipv6, "--ipv6-network") ?? (dualStack ? Self.defaultIPv6Network : nil)
     self.backend = try Self.parseBackend(backend)
+    self.nftables = nftables
     try checkNetworks()
   }
 
@@ -80,9 +83,13 @@ public struct LabPlan: Hashable, Sendable {
       o["EnableIPv6"] = true
       o["IPv6Network"] = .string(ipv6Network.description)
     }
+    if nftables { o["EnableNFTables"] = true }
     o["Backend"] = .object(backend)
     return .object(o)
   }
+
+  /// The UDP port of the tunnels: that of the back end, or the kernel's own.
+  var tunnelPort: Int { backend["Port"]?.intValue.flatMap { $0 == 0 ? nil : $0 } ?? 8472 }
 
   /// The bits of a node's subnet that an agent chooses for a pod network by default (contract flanneld §2.2).
   public static func subnetLength(_ network: IPPrefix) -> Int {
@@ -143,9 +150,9 @@ extension LabPlan {
   private func checkNetworks() throws(LabError) {
     for family in families {
       guard let network = network(family) else { continue }
-      for other in [Self.underlay(family), family.multicast] + Self.localNetworks(family)
-      where other.overlaps(network) {
-        let what = other == Self.underlay(family) ? "the lab's underlay" : "the reserved network"
+      let reserved = ([family.multicast] + Self.localNetworks(family)).map { ("the reserved network", $0) }
+      let own = [("the lab's underlay", Self.underlay(family)), ("the lab's internet", Internet.network(family))]
+      for (what, other) in own + reserved where other.overlaps(network) {
         throw LabError("the pod network \(network) overlaps \(what) \(other)", advice: "choose another network")
       }
       let bits = Self.subnetLength(network) - network.length
@@ -174,16 +181,17 @@ extension LabPlan {
         ("version", 1), ("nodes", .integer(nodes)), ("pods", .integer(pods)),
         ("network", .string(network.description)),
         ("ipv6Network", ipv6Network.map { .string($0.description) } ?? .null), ("backend", .object(backend)),
+        ("nftables", .bool(nftables)),
       ]))
   }
 
-  /// Reads `lab.json` back.
+  /// Reads `lab.json` back, also of earlier versions, which lacks what did not exist then.
   public init(json: JSONValue) throws(LabError) {
     guard let o = json.objectValue, o["version"] == 1, let nodes = o["nodes"]?.intValue, let pods = o["pods"]?.intValue,
       let network = o["network"]?.stringValue, let backend = o["backend"]?.objectValue
     else { throw LabError("not a description of a lab") }
     try self.init(
       nodes: nodes, pods: pods, network: network, ipv6Network: o["ipv6Network"]?.stringValue,
-      backend: JSONValue.object(backend).text())
+      backend: JSONValue.object(backend).text(), nftables: o["nftables"] == true)
   }
 }

@@ -40,8 +40,7 @@ public struct NamespaceView: Sendable {
   }
 
   private static func forwards(_ family: AddressFamily) -> Bool {
-    let path = family == .ipv4 ? "/proc/sys/net/ipv4/ip_forward" : "/proc/sys/net/ipv6/conf/all/forwarding"
-    return (try? Files.text(path, limit: 16))?.first == "1"
+    (try? Sysctl.read(Internet.forwarding(family))) == "1"
   }
 
   /// The interface of a name.

@@ -65,28 +65,6 @@ struct EchoSocket: ~Copyable {
       }
     }
     guard n > 0, n <= buffer.count, let from = SocketAddress.read(address, family) else { return nil }
-    return (buffer[..<n], from)
-  }
-}
-
-/// Socket addresses of both families, port 0.
-enum SocketAddress {
-  static func with<R>(_ address: IPAddress, _ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
-    var storage = sockaddr_storage()
-    let bytes = address.bytes
-    let offset = address.family == .ipv4 ? 4 : 8
-    storage.ss_family = sa_family_t(address.family.number)
-    unsafe withUnsafeMutableBytes(of: &storage) { for (i, b) in bytes.enumerated() { unsafe $0[offset + i] = b } }
-    let size = address.family == .ipv4 ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size
-    return unsafe withUnsafePointer(to: &storage) {
-      unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe body($0, socklen_t(size)) }
-    }
-  }
-
-  static func read(_ storage: sockaddr_storage, _ family: AddressFamily) -> IPAddress? {
-    var copy = storage
-    let offset = family == .ipv4 ? 4 : 8
-    let bytes = unsafe withUnsafeBytes(of: &copy) { unsafe Array($0[offset..<offset + family.byteCount]) }
-    return IPAddress(bytes: bytes)
+    return (buffer[..<n], from.address)
   }
 }

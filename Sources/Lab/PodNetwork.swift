@@ -53,6 +53,19 @@ struct PodNetwork {
     }
   }
 
+  /// The capability of plugins that make host ports.
+  private static let portCapability = "portMappings"
+
+  /// Refuses host ports that no plugin of the node's list would make.
+  func checkMakesPorts() throws {
+    let list = try NetworkConfigurationList(file: node.conflist)
+    guard list.plugins.contains(where: { $0["capabilities"]?.objectValue?[Self.portCapability] == true }) else {
+      throw LabError(
+        "the CNI configuration list \"\(list.name)\" has no plugin with the capability \(Self.portCapability)",
+        advice: "host ports need the plugin portmap in it")
+    }
+  }
+
   /// Sets `lo` up and runs the list; what the last plugin answered.
   func add(_ record: PodRecord) throws -> CNIResult {
     let runtime = runtime
@@ -83,11 +96,12 @@ struct PodNetwork {
   }
 
   private func attachment(_ record: PodRecord, _ interface: String) -> Runtime.Attachment {
-    Runtime.Attachment(
+    let ports = record.ports.map(\.json)
+    return Runtime.Attachment(
       containerID: record.containerID, netns: namespacePath(record.pod), ifname: interface,
       args: [
         ("IgnoreUnknown", "1"), ("K8S_POD_NAMESPACE", lab.names.lab), ("K8S_POD_NAME", record.pod.description),
         ("K8S_POD_INFRA_CONTAINER_ID", record.containerID),
-      ])
+      ], capabilityArgs: ports.isEmpty ? JSONObject() : JSONObject([(Self.portCapability, .array(ports))]))
   }
 }

@@ -10,12 +10,15 @@ public struct PodRecord: Hashable, Sendable {
   public var containerID: String
   /// The addresses that ADD gave it; none until then.
   public var addresses: [IPPrefix]
+  /// Ports of the node that lead to the pod; DEL is told them, too.
+  public var ports: [HostPort]
 
   /// A pod before ADD, unless addresses are given.
-  public init(pod: PodName, containerID: String, addresses: [IPPrefix] = []) {
+  public init(pod: PodName, containerID: String, addresses: [IPPrefix] = [], ports: [HostPort] = []) {
     self.pod = pod
     self.containerID = containerID
     self.addresses = addresses
+    self.ports = ports
   }
 
   /// A new id: 64 hexadecimal digits, as container runtimes make them.
@@ -30,7 +33,9 @@ public struct PodRecord: Hashable, Sendable {
   public init?(pod: PodName, json: JSONValue) {
     guard let o = json.objectValue, let id = o["containerID"]?.stringValue, !id.isEmpty else { return nil }
     let texts = o["addresses"]?.arrayValue ?? []
-    self.init(pod: pod, containerID: id, addresses: texts.compactMap { $0.stringValue.flatMap { IPPrefix($0) } })
+    self.init(
+      pod: pod, containerID: id, addresses: texts.compactMap { $0.stringValue.flatMap { IPPrefix($0) } },
+      ports: (o["ports"]?.arrayValue ?? []).compactMap { HostPort(json: $0) })
   }
 
   /// The document.
@@ -38,6 +43,7 @@ public struct PodRecord: Hashable, Sendable {
     .object(
       JSONObject([
         ("containerID", .string(containerID)), ("addresses", .array(addresses.map { .string($0.description) })),
+        ("ports", .array(ports.map(\.json))),
       ]))
   }
 }

@@ -50,6 +50,8 @@ public struct PodStatus: Sendable {
   public var hostInterface: String?
   /// `up`, `down` or `missing` (no namespace or no eth0).
   public var state = "missing"
+  /// Ports of the node that lead to it, by its record.
+  public var ports: [HostPort] = []
 
   /// The pod's member of `pods` in `status --json`.
   public var json: JSONValue {
@@ -58,12 +60,14 @@ public struct PodStatus: Sendable {
         ("name", .string(pod.description)), ("node", .string(pod.node)),
         ("addresses", .array(addresses.map { .string($0.description) })),
         ("hostInterface", hostInterface.map { .string($0) } ?? .null), ("state", .string(state)),
+        ("ports", .array(ports.map(\.json))),
       ]))
   }
 
   /// Reads the pod's namespace; its veth's other end is found in the node's.
-  init(_ pod: PodName, node: NamespaceView?, _ names: LabNames) {
+  init(_ pod: PodName, node: NamespaceView?, _ names: LabNames, _ ports: [HostPort]) {
     self.init(pod, view: try? NamespaceView(namespace: names.namespace(pod: pod)), node: node)
+    self.ports = ports
   }
 
   init(_ pod: PodName, view: NamespaceView?, node: NamespaceView?) {
@@ -80,7 +84,7 @@ public struct PodStatus: Sendable {
 /// As JSON: `name`, `network`, `ipv6Network` (or null), `nodes` and `pods`; the members of a node are `name`, `agent`
 /// (`running`, `stopped`, `dead`), `pid` (or null), `ready`, `subnets`, `vtepMACs` (`ipv4`, `ipv6`), `publicIPs`, `mtu`,
 /// `problem` (or null); those of a pod `name`, `node`, `addresses`, `hostInterface` (or null), `state` (`up`, `down`,
-/// `missing`).
+/// `missing`), `ports` (`hostPort`, `containerPort`, `protocol`).
 public struct LabStatus: Sendable {
   /// The lab's name.
   public var name: String
@@ -122,11 +126,12 @@ public struct LabStatus: Sendable {
   /// The table of pods.
   public var podTable: Table {
     Table(
-      ["POD", "NODE", "ADDRESS", "HOST VETH", "STATE"],
+      ["POD", "NODE", "ADDRESS", "HOST VETH", "STATE", "HOST PORTS"],
       rows: pods.map {
         let addresses = $0.addresses.map(\.address.description).joined(separator: " ")
         return [
           $0.pod.description, $0.pod.node, addresses.isEmpty ? "-" : addresses, $0.hostInterface ?? "-", $0.state,
+          $0.ports.map(\.description).joined(separator: " "),
         ]
       })
   }
@@ -145,7 +150,8 @@ extension Lab {
       var view: NamespaceView?
       do { view = try NamespaceView(namespace: names.namespace(node: name)) } catch { problem = "\(error)" }
       nodes.append(nodeStatus(name, view, leases, problem))
-      for pod in directory.node(name).podNames() { pods.append(PodStatus(pod, node: view, names)) }
+      let node = directory.node(name)
+      for pod in node.podNames() { pods.append(PodStatus(pod, node: view, names, node.record(pod)?.ports ?? [])) }
     }
     return LabStatus(name: names.lab, plan: plan, nodes: nodes, pods: pods)
   }

@@ -3,19 +3,20 @@ import Netlink
 import Syscalls
 
 /// The network that joins the nodes: a bridge in a namespace of its own, a veth to each node, and a router address that
-/// is every node's default gateway (it leads nowhere). The machine's own network is not touched.
+/// is every node's default gateway (it leads to the internet). The machine's own network is not touched.
 enum Underlay {
   /// The bridge's name in its namespace.
   static let bridge = "lan"
   /// The interface's name on a node; its other end is called like the node.
   static let nodeInterface = "eth0"
-  /// From this many nodes on, nodes know each other's MAC addresses from the start: the kernel keeps at most 1,024 learnt
+  /// From this many nodes on, nodes and router know each other's MAC addresses from the start: the kernel keeps at most 1,024 learnt
   /// ones for all namespaces together (`net.ipv4.neigh.default.gc_thresh3`).
   static let staticNeighbours = 25
 
   /// Makes all namespaces and the network between them.
   static func create(_ names: LabNames, _ plan: LabPlan) throws {
     let lan = try makeNamespace(names.lan)
+    try Internet.prepare(names.lan, plan.families, forwards: true)
     var socket = try RouteSocket(in: lan)
     var batch = RouteBatch()
     batch.createLink(Link(name: bridge, kind: .bridge(vlanFiltering: nil), mac: mac(0)), up: true)
@@ -27,6 +28,7 @@ enum Underlay {
       addresses.set(interfaceAddress(lanBridge.index, LabPlan.router(family)), noDAD: family == .ipv6)
     }
     try socket.apply(addresses)
+    try Internet.create(names, plan.families, &socket)
     for k in 1...plan.nodes {
       try Interruption.check()
       try attach(k, names, plan, &socket, lanBridge.index)
@@ -53,22 +55,27 @@ enum Underlay {
       inside.set(Route(destination: family.any, gateway: LabPlan.router(family).address, device: eth0.index))
     }
     if plan.nodes >= staticNeighbours {
-      for peer in 1...plan.nodes where peer != k {
-        for family in plan.families {
-          let address = LabPlan.underlayAddress(node: peer, family).address
-          inside.set(Neighbour(device: eth0.index, address: address, mac: mac(peer)))
-        }
+      for family in plan.families {
+        inside.set(Neighbour(device: eth0.index, address: LabPlan.router(family).address, mac: mac(0)))
+        for peer in 1...plan.nodes where peer != k { inside.set(neighbour(peer, family, eth0.index)) }
       }
+      var known = RouteBatch()
+      for family in plan.families { known.set(neighbour(k, family, bridge)) }
+      try lan.apply(known)
     }
     try socket.apply(inside)
   }
 
-  private static func makeNamespace(_ name: String) throws -> NetworkNamespace {
+  private static func neighbour(_ k: Int, _ family: AddressFamily, _ device: Int32) -> Neighbour {
+    Neighbour(device: device, address: LabPlan.underlayAddress(node: k, family).address, mac: mac(k))
+  }
+
+  static func makeNamespace(_ name: String) throws -> NetworkNamespace {
     try NetworkNamespace.create(path: LabNames.path(name))
     return try NetworkNamespace(path: LabNames.path(name))
   }
 
-  private static func interfaceAddress(_ device: Int32, _ prefix: IPPrefix) -> InterfaceAddress {
+  static func interfaceAddress(_ device: Int32, _ prefix: IPPrefix) -> InterfaceAddress {
     InterfaceAddress(device: device, prefix: prefix, broadcast: prefix.family == .ipv4 ? prefix.last : nil)
   }
 

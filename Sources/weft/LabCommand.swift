@@ -10,19 +10,22 @@ struct LabCommand: ParsableCommand {
     abstract: "Nodes and pods in network namespaces on this machine.",
     discussion: """
       Each node is a network namespace with a real agent in it; a bridge in a namespace of its own joins them, so that \
-      the machine's own network is not touched. Pods are connected by the CNI plugins, as a container runtime does it. \
-      Needs root. Namespaces are called weft-LAB-n1 and weft-LAB-n1-p1 and can be used with `ip netns exec`.
+      the machine's own network is not touched. Behind them is an "internet" that knows no way to the pods. Pods are \
+      connected by the CNI plugins, as a container runtime does it. Needs root. Namespaces are called weft-LAB-n1, \
+      weft-LAB-n1-p1 and weft-LAB-internet and can be used with `ip netns exec`.
 
       EXAMPLE
         weft lab up --nodes 3 --pods 2
         weft lab status
         weft lab ping
+        weft lab pod add n1 web --port 8080:80
+        weft lab reach
         weft lab exec n1 -- ip route
         weft lab down
       """,
     subcommands: [
-      LabUp.self, LabStatusCommand.self, LabPod.self, LabExec.self, LabPing.self, LabNode.self, LabDown.self,
-      LabDemo.self, LabEnter.self,
+      LabUp.self, LabStatusCommand.self, LabPod.self, LabExec.self, LabPing.self, LabReach.self, LabNode.self,
+      LabDown.self, LabDemo.self, LabEnter.self,
     ])
 }
 
@@ -63,9 +66,13 @@ struct LabPlanOptions: ParsableArguments {
   @Option(name: .customLong("ipv6-network"), help: "IPv6 pod network; switches dual stack on.")
   var ipv6Network: String?
 
+  @Flag(help: "Agents program nf_tables directly (EnableNFTables) rather than iptables.")
+  var nftables = false
+
   func plan(nodes: Int, pods: Int) throws -> LabPlan {
     try LabPlan(
-      nodes: nodes, pods: pods, network: network, dualStack: dualStack, ipv6Network: ipv6Network, backend: backend)
+      nodes: nodes, pods: pods, network: network, dualStack: dualStack, ipv6Network: ipv6Network, backend: backend,
+      nftables: nftables)
   }
 }
 

@@ -70,7 +70,9 @@ struct LabDown: ParsableCommand {
 
 struct LabDemo: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "demo", abstract: "Make three nodes with two pods each, ping everything, show it, remove it.")
+    commandName: "demo",
+    abstract:
+      "Make three nodes with two pods each, ping everything, reach the internet and a host port, show it, remove it.")
 
   @Option(help: "The demo's name.")
   var name = "demo"

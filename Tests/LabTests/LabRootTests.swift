@@ -19,7 +19,7 @@ final class TestLab {
     state = try TemporaryDirectory("lab")
     plugins = try TemporaryDirectory("cni")
     let program = try builtProduct("weft-cni")
-    for plugin in ["flannel", "bridge", "host-local", "loopback"] {
+    for plugin in ["flannel", "bridge", "host-local", "loopback", "portmap"] {
       try retrying("symlink", plugin) { symlink(program, "\(plugins.path)/\(plugin)") }
     }
     try state.write(
@@ -77,8 +77,8 @@ struct LabRootTests {
     let before = Set(try Files.list("/"))
     let mounts = try Self.coveredMounts()
     try lab.expect("lab", "up", "--nodes", "2", "--no-agents", "--dual-stack")
-    #expect(lab.namespaces == ["lan", "n1", "n2"].map { "weft-\(lab.name)-\($0)" })
-    for address in ["172.31.77.12", "172.31.77.1", "fd77::12", "fd77::1"] {
+    #expect(lab.namespaces == ["internet", "lan", "n1", "n2"].map { "weft-\(lab.name)-\($0)" })
+    for address in ["172.31.77.12", "172.31.77.1", "fd77::12", "fd77::1", "198.51.100.2", "2001:db8:51:100::2"] {
       try lab.expect("lab", "exec", "n1", "--", "ping", "-c", "1", "-W", "2", address)
     }
     let route = try lab.expect("lab", "exec", "n2", "--", "ip", "route")
@@ -116,7 +116,7 @@ struct LabRootTests {
     #expect(try lab.weft("lab", "exec", "n1", "--", "no-such-program").exit == .status(1))
     let nothing = try lab.weft("lab", "exec", "n1")
     #expect(nothing.exit == .status(64))
-    #expect(nothing.errorText.contains("weft lab exec NODE|POD -- CMD…"), "\(nothing.errorText)")
+    #expect(nothing.errorText.contains("weft lab exec NODE|POD|internet -- CMD…"), "\(nothing.errorText)")
     let unknown = try lab.weft("lab", "exec", "n9", "--", "true")
     #expect(unknown.errorText.contains("n1, n2"), "\(unknown.errorText)")
   }

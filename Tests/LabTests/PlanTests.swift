@@ -24,14 +24,29 @@ import Testing
     #expect(dual.ipv6Network?.description == "fd00:10:244::/56")
     #expect(dual.families == [.ipv4, .ipv6])
     #expect(try LabPlan(nodes: 1, pods: 0, ipv6Network: "fd01::/48").families == [.ipv4, .ipv6])
+    let nft = try LabPlan(nodes: 1, pods: 0, nftables: true)
+    #expect(nft.netConf.text() == #"{"Network":"10.244.0.0/16","EnableNFTables":true,"Backend":{"Type":"vxlan"}}"#)
+  }
+
+  @Test func internet() {
+    #expect(Internet.gateway(.ipv4).description == "198.51.100.1/24")
+    #expect(Internet.address(.ipv4).description == "198.51.100.2/24")
+    #expect(Internet.gateway(.ipv6).description == "2001:db8:51:100::1/64")
+    #expect(Internet.address(.ipv6).description == "2001:db8:51:100::2/64")
   }
 
   @Test func roundTrip() throws {
     let plan = try LabPlan(
       nodes: 5, pods: 7, network: "10.3.0.0/16", ipv6Network: "fd01::/48",
-      backend: #"{"Type":"vxlan","DirectRouting":true}"#)
+      backend: #"{"Type":"vxlan","DirectRouting":true}"#, nftables: true)
     #expect(try LabPlan(json: plan.json) == plan)
     #expect(try LabPlan(json: JSONValue(parsing: plan.json.text(.pretty))) == plan)
+  }
+
+  @Test func documentOfAnEarlierVersion() throws {
+    let text =
+      #"{"version":1,"nodes":2,"pods":1,"network":"10.3.0.0/16","ipv6Network":null,"backend":{"Type":"vxlan"}}"#
+    #expect(try LabPlan(json: JSONValue(parsing: text)) == LabPlan(nodes: 2, pods: 1, network: "10.3.0.0/16"))
   }
 
   @Test(arguments: [
@@ -57,7 +72,8 @@ import Testing
     #expect(reason { () throws(LabError) in try LabPlan(nodes: 1, pods: -1) }.contains("0 to 100"))
     #expect(reason { () throws(LabError) in try LabPlan(nodes: 1, pods: 101) }.contains("0 to 100"))
     for (network, word) in [
-      ("172.31.0.0/16", "underlay"), ("172.31.77.128/25", "underlay"), ("0.0.0.0/1", "reserved"),
+      ("172.31.0.0/16", "underlay"), ("198.51.0.0/16", "the lab's internet"), ("172.31.77.128/25", "underlay"),
+      ("0.0.0.0/1", "reserved"),
       ("10.244.0.1/16", "10.244.0.0/16"), ("10.244.0.0", "not an IPv4 network"), ("fd00::/48", "not an IPv4 network"),
       ("10.0.0.0/31", "too small"), ("10.0.0.0/22", "room for 3 nodes"), ("224.0.0.0/8", "reserved"),
       ("169.254.0.0/17", "reserved"), ("127.0.0.0/16", "reserved"),
@@ -133,11 +149,12 @@ import Testing
     let names = try LabNames(lab: "a")
     let pod = try PodName(node: "n1", name: "web-1")
     #expect(names.namespace(pod: pod) == "weft-a-n1-web-1")
-    for own in ["weft-a-lan", "weft-a-n1", "weft-a-n12-p1", "weft-a-n1-web-1"] {
+    for own in ["weft-a-lan", "weft-a-internet", "weft-a-n1", "weft-a-n12-p1", "weft-a-n1-web-1"] {
       #expect(names.owns(namespace: own), "\(own)")
     }
     for other in [
-      "weft-ab-n1", "weft-a", "weft-a-", "weft-a-lan2", "weft-a-nx", "weft-a-lan-n1", "a-n1", "weft-b-a-n1",
+      "weft-ab-n1", "weft-a", "weft-a-", "weft-a-lan2", "weft-a-internet-p1", "weft-ab-internet", "weft-a-nx",
+      "weft-a-lan-n1", "a-n1", "weft-b-a-n1",
     ] {
       #expect(!names.owns(namespace: other), "\(other)")
     }

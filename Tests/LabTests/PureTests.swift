@@ -134,8 +134,11 @@ import Testing
     let id = PodRecord.newContainerID()
     #expect(id.utf8.count == 64)
     let prefix = try #require(IPPrefix("10.244.1.2/24"))
-    let record = PodRecord(pod: pod, containerID: id, addresses: [prefix])
+    let ports = [HostPort(host: 5353, container: 53, transport: .udp)]
+    let record = PodRecord(pod: pod, containerID: id, addresses: [prefix], ports: ports)
     #expect(PodRecord(pod: pod, json: record.json) == record)
+    let earlier: JSONValue = ["containerID": "x", "addresses": ["10.244.1.2/24"]]
+    #expect(PodRecord(pod: pod, json: earlier) == PodRecord(pod: pod, containerID: "x", addresses: [prefix]))
     #expect(PodRecord(pod: pod, json: ["containerID": ""]) == nil)
     #expect(PodRecord(pod: pod, json: []) == nil)
   }
