@@ -1,6 +1,6 @@
 // How quickly one agent brings many peers into the kernel, and what it costs: peers known at start, peers arriving
 // while it runs, peers leaving. Everything happens in a network namespace of its own. Usage:
-//   agent-bench [--agent PATH] [--runs N] [PEERS…]
+//   agent-bench [--agent PATH] [--runs N] [--idle SECONDS] [PEERS…]
 import Glibc
 import NetTypes
 import Netlink
@@ -146,56 +146,13 @@ func measureRepair(
 }
 
 func measure(agent: String, peers: Int, option: String) throws -> Measurement {
-  let id = "weft-bench-\(getpid())"
-  // In memory: what is measured is the agent, not the disk under the registry.
-  let directory = "/dev/shm/\(id)"
-  let path = "/run/netns/\(id)"
-  try Files.removeTree(directory)
-  try Files.makeDirectory(directory + "/registry/subnets")
-  try Files.makeDirectory(directory + "/registry/.tmp")
-  try NetworkNamespace.create(path: path)
-  defer {
-    try? NetworkNamespace.remove(path: path)
-    try? Files.removeTree(directory)
-  }
-  let namespace = try NetworkNamespace(path: path)
+  let stage = try Stage(
+    #"{"Network":"10.64.0.0/10","SubnetLen":24,"Backend":{"Type":"vxlan","NexthopObjects":"\#(option)"}}"#)
+  defer { stage.remove() }
+  let directory = stage.directory
+  let namespace = try NetworkNamespace(path: stage.path)
   var socket = try RouteSocket(in: namespace)
-  var batch = RouteBatch()
-  batch.createLink(
-    Link(name: "eth0", kind: .veth), up: true, peer: VethPeer(name: "eth1", namespace: -1, mac: nil, mtu: 1500))
-  try socket.apply(batch)
-  batch = RouteBatch()
-  batch.setLink(index: try socket.link(named: "eth1")?.index ?? 0, up: true)
-  try socket.apply(batch)
   let eth0 = try socket.link(named: "eth0")?.index ?? 0
-  batch = RouteBatch()
-  batch.set(InterfaceAddress(device: eth0, prefix: IPPrefix(base: IPAddress(.ipv4, 0xac1f_4d0b), length: 24)))
-  try socket.apply(batch)
-  let configuration =
-    #"{"Network":"10.64.0.0/10","SubnetLen":24,"Backend":{"Type":"vxlan","NexthopObjects":"\#(option)"}}"#
-  try Files.writeAtomically(Array(configuration.utf8), to: directory + "/registry/config", mode: 0o644)
-  func write(_ i: Int) throws {
-    let key = subnet(i).base.description + "-24"
-    // As an agent does it: written elsewhere, then moved into place.
-    let temporary = directory + "/registry/.tmp/" + key
-    try FileDescriptor.open(temporary, O_WRONLY | O_CREAT, mode: 0o644).write(lease(i))
-    guard unsafe rename(temporary, directory + "/registry/subnets/" + key) == 0 else {
-      throw SystemError("rename", key)
-    }
-  }
-  func start() throws -> ChildProcess {
-    try Files.remove(directory + "/subnet.env")
-    let log = try FileDescriptor.open(directory + "/log", O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644)
-    // The agent is started directly in the namespace: nothing but its own work is measured.
-    return try namespace.run { () throws(SystemError) in
-      try ChildProcess.start(
-        agent,
-        [
-          "agent", "--registry-dir", directory + "/registry", "--iface", "eth0", "--subnet-file",
-          directory + "/subnet.env", "--healthz-port", "18081", "--iptables-forward-rules=false",
-        ], stderr: log.number)
-    }
-  }
   func count() throws -> (Int, Int, Int) {
     guard let device = try socket.link(named: "flannel.1")?.index else { return (0, 0, 0) }
     return (
@@ -214,9 +171,9 @@ func measure(agent: String, peers: Int, option: String) throws -> Measurement {
   var m = Measurement()
 
   // Known at start.
-  for i in 0..<peers { try write(i) }
+  for i in 0..<peers { try stage.write(i) }
   var began = Clock.monotonic()
-  let child = try start()
+  let child = try stage.start(agent, ["--healthz-port", "18081", "--iptables-forward-rules=false"])
   m.subnetFile = milliseconds(
     try wait("subnet.env", pid: child.pid) { Files.exists(directory + "/subnet.env") } - began)
   m.programmed = milliseconds(try wait("routes", pid: child.pid) { try hasRoute(peers - 1) } - began)
@@ -242,7 +199,7 @@ func measure(agent: String, peers: Int, option: String) throws -> Measurement {
   Clock.sleep(nanoseconds: 200_000_000)
   before = try cpu(child.pid)
   began = Clock.monotonic()
-  for i in 0..<peers { try write(i) }
+  for i in 0..<peers { try stage.write(i) }
   m.arrived = milliseconds(try wait("arrival", pid: child.pid) { try hasRoute(peers - 1) } - began)
   guard try wait("arrival", pid: child.pid, { try count() == (peers, peers, peers) }) > 0 else { return m }
   m.arrivedCPU = try cpu(child.pid) - before
@@ -252,14 +209,17 @@ func measure(agent: String, peers: Int, option: String) throws -> Measurement {
   return m
 }
 
+nonisolated(unsafe) var agent = "bin/weft"
+nonisolated(unsafe) var runs = 3
+nonisolated(unsafe) var idleSeconds = 60
+
 func main() throws {
   var arguments = CommandLine.arguments.dropFirst()
-  var agent = "bin/weft"
-  var runs = 3
   var sizes: [Int] = []
   while let a = arguments.popFirst() {
     switch a {
     case "--agent": agent = arguments.popFirst() ?? agent
+    case "--idle": idleSeconds = arguments.popFirst().flatMap { Int($0) } ?? idleSeconds
     case "--runs": runs = arguments.popFirst().flatMap { Int($0) } ?? runs
     default: if let n = Int(a), n > 0, n <= 16_000 { sizes.append(n) }
     }
@@ -287,7 +247,10 @@ func main() throws {
   }
 }
 
-do { try main() } catch {
+do {
+  try main()
+  try measureRules()
+} catch {
   print("agent-bench: \(error)")
   exit(1)
 }
