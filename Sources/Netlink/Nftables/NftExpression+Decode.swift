@@ -234,9 +234,10 @@ extension NftExpression {
       guard f.isUnderstood else { return nil }
       return .counter(packets: f.u64(A.Counter.packets) ?? 0, bytes: f.u64(A.Counter.bytes) ?? 0)
     case "dynset":
-      // 8 is padding.
-      let f = Fields(payload, known: [1, 2, 3, 4, 5, 6, 8])
-      guard f.isUnderstood, let set = f.text(A.DynamicSet.set), let key = f.register(A.DynamicSet.key),
+      // 8 is padding; newer kernels always report flags.
+      let f = Fields(payload, known: [1, 2, 3, 4, 5, 6, 8, A.DynamicSet.flags])
+      guard f.isUnderstood, f.u32(A.DynamicSet.flags) ?? 0 == 0, let set = f.text(A.DynamicSet.set),
+        let key = f.register(A.DynamicSet.key),
         let operation = f.u32(A.DynamicSet.operation).flatMap(SetOperation.init(rawValue:))
       else { return nil }
       return .dynamicSet(

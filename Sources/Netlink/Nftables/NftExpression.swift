@@ -165,7 +165,8 @@ public enum NftExpression: Hashable, Sendable {
   case payload(Header, offset: UInt32, length: UInt32, NftRegister)
   case tracking(Tracking, direction: UInt8?, NftRegister)
   case setTracking(Tracking, NftRegister)
-  /// A route look-up; `flags` are `NFTA_FIB_F_*`: 1 source, 2 destination, 4 mark, 8 input, 16 output interface.
+  /// A route look-up; `flags` are `NFTA_FIB_F_*`: 1 source, 2 destination, 4 mark, 8 input, 16 output interface, 32 only
+  /// whether there is a route.
   case fib(FIBResult, flags: UInt32, NftRegister)
   case compare(Comparison, NftRegister, [UInt8])
   case range(Comparison, NftRegister, from: [UInt8], to: [UInt8])

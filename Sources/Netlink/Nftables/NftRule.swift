@@ -56,6 +56,8 @@ enum RuleAttribute {
   static let handle: UInt16 = 3
   static let expressions: UInt16 = 4
   static let compatibility: UInt16 = 5
+  static let compatibilityProtocol: UInt16 = 1
+  static let compatibilityFlags: UInt16 = 2
   static let position: UInt16 = 6
   static let userData: UInt16 = 7
   static let expressionName: UInt16 = 1
@@ -87,11 +89,30 @@ extension NftRule {
     self.chain = chain
   }
 
+  /// The transport protocol of a rule with matches or targets of iptables: some of them (multiport) ask for it when the
+  /// rule is made, and the kernel does not report it. nil for all other rules.
+  private var compatibilityProtocol: (number: UInt8, inverted: Bool)? {
+    guard expressions.contains(where: { if case .compatibility = $0 { true } else { false } }) else { return nil }
+    for (load, test) in zip(expressions, expressions.dropFirst()) {
+      guard case .meta(.transportProtocol, let loaded) = load, case .compare(let operation, loaded, let value) = test,
+        let number = value.first
+      else { continue }
+      return (number, operation == .notEqual)
+    }
+    return nil
+  }
+
   /// The body of a request that makes the rule.
   func encode(into writer: inout MessageWriter) {
     writer.attribute(RuleAttribute.table, table.name)
     writer.attribute(RuleAttribute.chain, chain)
     writer.nest(RuleAttribute.expressions) { NftExpression.encode(expressions, into: &$0) }
+    if let p = compatibilityProtocol {
+      writer.nest(RuleAttribute.compatibility) {
+        $0.big(RuleAttribute.compatibilityProtocol, UInt32(p.number))
+        $0.big(RuleAttribute.compatibilityFlags, UInt32(p.inverted ? 2 : 0))
+      }
+    }
     let data = NftUserData.entry(comment: comment)
     if !data.isEmpty { writer.bytes(RuleAttribute.userData, data) }
   }

@@ -48,7 +48,9 @@ extension NftSet {
         let type = NftDatatype(rawValue: a.bigUInt32 ?? 0)
         data = type == .verdict ? [.verdict] : type.parts
       case SetAttribute.timeout: timeout = a.bigUInt64 ?? 0
-      case SetAttribute.userData: comment = NftUserData.comment(NftUserData.setComment, in: a.bytes)
+      case SetAttribute.userData:
+        comment = NftUserData.comment(NftUserData.setComment, in: a.bytes)
+        isKeyHostOrder = NftUserData.value(NftUserData.keyByteOrder, in: a.bytes)?.first == 1
       default: break
       }
     }
@@ -89,12 +91,11 @@ extension NftSet {
 
   /// Byte orders (1 = the machine's, 2 = network) and the comment, as `nft` stores them.
   private var userData: [UInt8] {
-    func order(_ types: [NftDatatype]) -> [UInt8] {
-      let isHost = types.count == 1 && types[0].isHostOrder
-      return [isHost ? 1 : 2, 0, 0, 0]
+    func order(_ isHost: Bool) -> [UInt8] { [isHost ? 1 : 2, 0, 0, 0] }
+    var out = NftUserData.entry(NftUserData.keyByteOrder, order(isKeyHostOrder))
+    if let data, data != [.verdict] {
+      out += NftUserData.entry(NftUserData.dataByteOrder, order(data.count == 1 && data[0].isHostOrder))
     }
-    var out = NftUserData.entry(NftUserData.keyByteOrder, order(key))
-    if let data, data != [.verdict] { out += NftUserData.entry(NftUserData.dataByteOrder, order(data)) }
     return out + NftUserData.entry(NftUserData.setComment, comment: comment)
   }
 }

@@ -41,20 +41,22 @@ public struct NftDatatype: RawRepresentable, Hashable, Sendable {
   }
 
   /// Bytes of a single value; 0 = not known here.
-  public var length: Int {
-    switch self {
-    case .ipv4Address, .mark, .integer: 4
-    case .ipv6Address: 16
-    case .etherAddress: 6
-    case .inetProtocol: 1
-    case .inetService: 2
-    case .interfaceName: 16
-    default: 0
+  public var length: Int { Int(clamping: rawValue) < Self.lengths.count ? Int(Self.lengths[Int(rawValue)]) : 0 }
+
+  /// By number, as in `enum datatypes` of nft; lengths of link layer addresses, strings and labels vary.
+  private static let lengths: [UInt8] = [
+    0, 0, 1, 4, 4, 0, 0, 4, 16, 6, 2, 2, 1, 2, 1, 1, 1, 1, 8, 4, 4, 2, 4, 4, 4, 4, 4, 1, 4, 1, 16, 1, 1, 1, 1, 4, 1, 1,
+    4, 1, 4, 16,
+  ]
+
+  /// True for values that the machine keeps in its own byte order: numbers it makes (not those of packets), marks, interface numbers and types, routing realms,
+  /// classes, users, groups, states, packet and address types, names.
+  var isHostOrder: Bool {
+    switch rawValue {
+    case 4, 18...28, 31, 35, 38, 40, 41: true
+    default: false
     }
   }
-
-  /// True for values that the machine keeps in its own byte order.
-  var isHostOrder: Bool { self == .mark || self == .interfaceName }
 }
 
 /// A named set, map or verdict map.
@@ -92,6 +94,9 @@ public struct NftSet: Hashable, Sendable {
   public var flags: Flags
   /// The types of the key's fields.
   public var key: [NftDatatype]
+  /// The key is printed as a number in the machine's byte order; fields of a concatenation say it themselves. Packets have
+  /// integers in network order, `numgen` and `jhash` make them in the machine's.
+  public var isKeyHostOrder: Bool
   /// The types of the data's fields; `[.verdict]` for a verdict map, nil for a set.
   public var data: [NftDatatype]?
   /// Milliseconds that an element lives; 0 = for ever.
@@ -107,6 +112,7 @@ public struct NftSet: Hashable, Sendable {
     self.table = table
     self.name = name
     self.key = key
+    self.isKeyHostOrder = key.count == 1 && key[0].isHostOrder
     self.data = data
     self.flags = flags.union(data == nil ? [] : .map).union(timeout > 0 ? .timeout : [])
     self.timeout = timeout

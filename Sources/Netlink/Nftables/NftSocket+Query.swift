@@ -65,7 +65,7 @@ extension NftSocket {
     }
   }
 
-  /// The sets and maps of a table, without anonymous ones if not asked for.
+  /// The sets and maps of a table, also the anonymous ones of its rules. None when there is no such table.
   public mutating func sets(_ table: NftTable.ID) throws(NetlinkError) -> [NftSet] {
     do {
       return try query("list sets of", "\(table)", NftMessage.getSet, family: table.family.rawValue) {

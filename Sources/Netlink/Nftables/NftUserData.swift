@@ -30,9 +30,16 @@ enum NftUserData {
     return [type, UInt8(clamping: value.count)] + value
   }
 
-  /// A comment as `nft` writes it, with its zero; nothing for nil. More than `NftRule.commentLimit` bytes are cut.
+  /// A comment as `nft` writes it, with its zero; nothing for nil. More than `NftRule.commentLimit` bytes are cut, at a
+  /// character, so that the listing stays valid UTF-8.
   static func entry(_ type: UInt8 = comment, comment text: String?) -> [UInt8] {
     guard let text else { return [] }
-    return entry(type, Array(text.utf8.prefix(NftRule.commentLimit)) + [0])
+    var cut = 0
+    for scalar in text.unicodeScalars {
+      let next = cut + UTF8.width(scalar)
+      if next > NftRule.commentLimit { break }
+      cut = next
+    }
+    return entry(type, Array(text.utf8.prefix(cut)) + [0])
   }
 }
