@@ -18,6 +18,12 @@ func fuzzNetlink(_ input: [UInt8]) {
     _ = ConntrackEvent(message)
     _ = ConntrackStatistics(message)
     _ = ConntrackStatistics.Processor(message)
+    _ = NftEvent(message)?.table
+    _ = NftTable(message)
+    _ = NftChain(message)
+    _ = NftRule(message).map { ($0.comparable, $0.targets) }
+    _ = NftSet(message).map { ($0.keyLength, $0.dataLength) }
+    _ = NftElement.list(message)
     walk(AttributeReader(message.payload), depth: 0)
   }
 }
