@@ -18,14 +18,37 @@ func fuzzNetlink(_ input: [UInt8]) {
     _ = ConntrackEvent(message)
     _ = ConntrackStatistics(message)
     _ = ConntrackStatistics.Processor(message)
-    _ = NftEvent(message)?.table
-    _ = NftTable(message)
-    _ = NftChain(message)
-    _ = NftRule(message).map { ($0.comparable, $0.targets) }
-    _ = NftSet(message).map { ($0.keyLength, $0.dataLength) }
-    _ = NftElement.list(message)
+    fuzzNftables(message)
     walk(AttributeReader(message.payload), depth: 0)
   }
+}
+
+/// Rules and what they need. What is read can be sent, and reads as the same from then on.
+private func fuzzNftables(_ message: borrowing Message) {
+  _ = NftEvent(message)?.table
+  var batch = NftBatch()
+  if let table = NftTable(message) { batch.add(table) }
+  if let chain = NftChain(message) { batch.add(chain) }
+  if let set = NftSet(message) {
+    batch.add(set)
+    batch.add(NftElement.list(message), to: set.name, of: set.table)
+  }
+  if let first = NftRule(message), let second = sentAndRead(first) {
+    precondition(sentAndRead(second) == second)
+    batch.append(first)
+  }
+  var reader = MessageReader(batch.writer.buffer.bytes)
+  while let m = reader.next() { _ = batch.describe(sequence: m.sequence) }
+  precondition(!reader.isMalformed)
+}
+
+private func sentAndRead(_ rule: NftRule) -> NftRule? {
+  var batch = NftBatch()
+  batch.append(rule)
+  var reader = MessageReader(batch.writer.buffer.bytes)
+  var out: NftRule?
+  while let m = reader.next() { if m.sequence == 2 { out = NftRule(m) } }
+  return out
 }
 
 /// Every attribute in every reading, nested ones to some depth.
