@@ -113,7 +113,28 @@ struct LabReachRootTests {
     let rules = ["lab", "exec"] + lab.options + ["n1", "--", "sh", "-c", "iptables-save; nft list ruleset"]
     #expect(try ChildProcess.run(lab.weft, rules).text.contains("8080"))
     try lab.expect("lab", "pod", "rm", "web")
-    #expect(try !ChildProcess.run(lab.weft, rules).text.contains("8080"), "DEL was told of the ports, too")
+    #expect(try !ChildProcess.run(lab.weft, rules).text.contains("8080"))
+  }
+
+  /// Plugins get the ports when a pod is made and when it is removed: the reference portmap leaves its rules otherwise.
+  @Test func pluginsAreToldOfThePorts() throws {
+    let lab = try TestLab()
+    let told = lab.state.file("told")
+    try lab.plugins.write(
+      "#!/bin/sh\necho \"$CNI_COMMAND $(cat)\" >>\(told)\necho '{\"cniVersion\":\"1.0.0\",\"ips\":[]}'\n", to: "tell",
+      mode: 0o755)
+    let list = #"{"name":"x","cniVersion":"1.0.0","plugins":[{"type":"tell","capabilities":{"portMappings":true}}]}"#
+    try lab.state.write(list, to: "tell.conflist")
+    try lab.expect("lab", "up", "--nodes", "1", "--pods", "0", "--conflist", lab.state.file("tell.conflist"))
+    try lab.expect("lab", "pod", "add", "n1", "web", "--port", "53:5353/udp")
+    try lab.expect("lab", "pod", "rm", "web")
+    let lines = try Files.text(told).split(separator: "\n")
+    #expect(lines.map { $0.split(separator: " ").first } == ["ADD", "DEL"])
+    for line in lines {
+      let input = try JSONValue(parsing: Array(line.dropFirst(4).utf8))
+      let ports: JSONValue = [["hostPort": 53, "containerPort": 5353, "protocol": "udp"]]
+      #expect(input["runtimeConfig"]?["portMappings"] == ports, "\(line)")
+    }
   }
 
   /// What an earlier version made has no internet; everything else works.

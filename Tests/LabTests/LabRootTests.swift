@@ -11,7 +11,7 @@ final class TestLab {
   let name: String
   let state: TemporaryDirectory
   let weft: String
-  private let plugins: TemporaryDirectory
+  let plugins: TemporaryDirectory
 
   init() throws {
     weft = try builtProduct("weft")
