@@ -111,7 +111,8 @@ import Testing
   @Test func flagsWithoutEffectSaySo() {
     let without = AgentOptions.flags.flags.filter { $0.usage.hasSuffix("(not in this version)") }.map(\.name)
     #expect(without.contains("kube-subnet-mgr") && without.contains("etcd-endpoints"))
-    #expect(without.contains("iptables-resync") && without.contains("ip-blackhole-route"))
-    for works in ["iface", "public-ip", "registry-dir", "healthz-port", "v"] { #expect(!without.contains(works)) }
+    for works in [
+      "iface", "ip-masq", "iptables-resync", "ip-blackhole-route", "public-ip", "registry-dir", "healthz-port", "v",
+    ] { #expect(!without.contains(works)) }
   }
 }

@@ -84,7 +84,6 @@ import Testing
         ["nft", "flush chain ip flannel-ipv4 postrtg"], ["nft", "insert rule ip flannel-ipv4 postrtg accept"],
         ["nft", "add rule ip6 flannel-ipv6 forward drop"],
         ["nft", "add chain ip flannel-ipv4 forward { policy drop; }"],
-        ["nft", "delete table ip flannel-ipv4; add table ip flannel-ipv4"],
         ["nft", "add table ip flannel-ipv4 { flags dormant; }"],
       ]
     } else {

@@ -42,20 +42,27 @@ final class RuleNode {
         }
       }
     }
-    agent = try cluster.agent(0, flags: flags, rules: true, path: directory.file(mode.variant))
+    agent = try cluster.agent(0, flags: flags, rules: true, path: directory.file(mode.variant) + ":/usr/sbin")
     try ready()
   }
+
+  /// The variant's programs under the usual names, and all others behind them.
+  private var path: String { directory.file(mode.variant) + ":/usr/sbin" }
 
   /// Ends the agent and starts it again in another mode.
   func restart(_ mode: RuleMode) throws {
     try agent.stop()
+    let start = agent.log.count
     self.mode = mode
     try cluster.directory.write(Self.configuration(mode), to: "registry/config")
-    agent = try cluster.agent(0, flags: Self.flags, rules: true, path: directory.file(mode.variant))
-    try ready()
+    agent = try cluster.agent(0, flags: Self.flags, rules: true, path: path)
+    try ready(since: start)
   }
 
-  private func ready() throws { try eventually("ready\n\(agent.log)") { agent.log.contains("flannel is ready") } }
+  /// The log goes on over restarts: only what was said since counts.
+  private func ready(since start: Int = 0) throws {
+    try eventually("ready\n\(agent.log)") { agent.log.dropFirst(start).contains("flannel is ready") }
+  }
 
   func remove() {
     _ = try? agent.stop(SIGKILL)

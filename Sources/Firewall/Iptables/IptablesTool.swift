@@ -49,7 +49,7 @@ public struct IptablesTool: Hashable, Sendable {
   public init(_ family: AddressFamily, environment: [String]) throws(IptablesError) {
     let name = "\(Self.name(family))-restore"
     guard let path = Self.find(name, environment) else {
-      throw IptablesError("\(name) is not in PATH: install iptables", isMissing: true)
+      throw IptablesError("the program \(name) is not in PATH: install iptables", isMissing: true)
     }
     self.init(family, try Self.variant(of: path, environment), path, environment)
   }
