@@ -165,10 +165,23 @@ import Testing
       """
   }
 
+  /// Our rules as iptables gets them.
+  static func iptables(_ scene: Scene) throws -> IptablesRuleSet {
+    var rules = PerFamily<PodNetworkRules>()
+    rules[scene.family] = scene.rules
+    let plans = PodNetworkPlan(rules: rules, masquerades: true, forwards: true).iptables(scene.family)
+    let text = plans.map { plan in
+      let jump = "-A \(plan.parent) \(plan.jump)"
+      let list = (plan.rules ?? []).map { "-A \(plan.chain) " + IptablesTool.line($0.iptables) }
+      return (["*\(plan.table)", jump] + list).joined(separator: "\n")
+    }
+    return try IptablesRuleSet(scene.family, text.joined(separator: "\n"))
+  }
+
   // MARK: tests
 
   /// The trace of a case.
-  private func trace(_ c: Case, _ scene: Scene, _ rules: any TracedRules) throws -> Trace {
+  static func trace(_ c: Case, _ scene: Scene, _ rules: any TracedRules) throws -> Trace {
     var tracer = PacketTracer(scene.host, [rules])
     let packet = Packet(
       from: try #require(scene.places[c.from]), to: try #require(scene.places[c.to]), input: c.input, output: c.output,
@@ -177,7 +190,7 @@ import Testing
   }
 
   private func check(_ c: Case, _ scene: Scene, _ rules: any TracedRules, _ name: String) throws {
-    let found = try trace(c, scene, rules)
+    let found = try Self.trace(c, scene, rules)
     let expected: Trace.SourceTranslation? =
       c.isMasqueraded ? .masquerade(fullyRandom: scene.rules.fullyRandom) : nil
     #expect(found.source == expected, "\(name): \(c.what): \(found.path)")
@@ -189,7 +202,8 @@ import Testing
     for fullyRandom in [true, false] {
       let scene = try Scene(family, fullyRandom: fullyRandom)
       try check(c, scene, Self.nftables(scene), "nf_tables")
-      try check(c, scene, IptablesRuleSet(family, Self.golden(scene)), "iptables")
+      try check(c, scene, Self.iptables(scene), "iptables")
+      try check(c, scene, IptablesRuleSet(family, Self.golden(scene)), "flannel's iptables")
     }
   }
 
@@ -199,14 +213,14 @@ import Testing
     let scene = try Scene(family)
     let expected: Trace.Fate = c.isForwarded || c.input.isEmpty ? .accepted : .dropped
     let text = Self.golden(scene).replacing(":FORWARD ACCEPT", with: ":FORWARD DROP")
-    #expect(try trace(c, scene, IptablesRuleSet(family, text)).fate == expected, "iptables: \(c.what)")
+    #expect(try Self.trace(c, scene, IptablesRuleSet(family, text)).fate == expected, "iptables: \(c.what)")
     // A table of another program cannot be overruled by an accept in ours: the same rules in one chain that drops.
     let table = PodNetworkPlan.table(family)
     var set = NftRuleSet()
     let base = NftChain.Base(type: "filter", hook: .forward, priority: 0, policy: .drop)
     set.add(
       NftChain(table, "forward", base: base), rules: scene.rules.forward.flatMap { $0.nftables(table, "forward") })
-    #expect(try trace(c, scene, set).fate == expected, "nf_tables: \(c.what)")
+    #expect(try Self.trace(c, scene, set).fate == expected, "nf_tables: \(c.what)")
   }
 
   /// The two lines in which flannel's nf_tables rules differ from its iptables rules (contract flanneld §11.1, rules 1
@@ -218,7 +232,7 @@ import Testing
     rules[0] = Rule([.mark(PodNetworkRules.kubeProxyMark, mask: .max)], .return)
     rules[3] = Rule([.source(scene.rules.pods, inverted: true), .destination(scene.rules.network)], .return)
     let upstream = Self.nftables(scene, masquerade: rules)
-    let failing = try Self.cases.filter { try trace($0, scene, upstream).isMasqueraded != $0.isMasqueraded }
+    let failing = try Self.cases.filter { try Self.trace($0, scene, upstream).isMasqueraded != $0.isMasqueraded }
     #expect(
       failing.map(\.what) == [
         "host to remote pod, from the node's address", "remote pod to another remote pod through this node",

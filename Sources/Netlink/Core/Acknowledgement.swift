@@ -7,6 +7,8 @@ struct Acknowledgement {
   var errno: Errno?
   /// The kernel's extended text (`NLMSGERR_ATTR_MSG`).
   var text: String?
+  /// Where the attribute that it refuses lies in the request, from the start of its header (`NLMSGERR_ATTR_OFFS`).
+  var offset: Int?
 
   /// nil when the message is too short to be one.
   init?(_ message: borrowing Message) {
@@ -26,7 +28,11 @@ struct Acknowledgement {
     }
     var attributes = message.attributes(after: start)
     while let attribute = attributes.next() {
-      if attribute.type == 1 { text = attribute.string }
+      switch attribute.type {
+      case 1: text = attribute.string
+      case 2: offset = attribute.uint32.map { Int($0) }
+      default: break
+      }
     }
   }
 }

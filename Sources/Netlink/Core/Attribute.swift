@@ -52,6 +52,9 @@ struct AttributeReader: ~Escapable {
   @inline(__always) @_lifetime(copy bytes)
   init(_ bytes: RawSpan) { self.bytes = bytes }
 
+  /// Where the attribute that `next` returns next starts.
+  var offset: Int { position }
+
   @inline(__always) @_lifetime(copy self) @_lifetime(self: copy self)
   mutating func next() -> Attribute? {
     guard let length = bytes.load(position, as: UInt16.self), let type = bytes.load(position &+ 2, as: UInt16.self),

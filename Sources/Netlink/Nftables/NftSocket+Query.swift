@@ -98,12 +98,16 @@ extension NftSocket {
     flags: UInt16 = MessageFlags.dump, family: UInt8, _ body: (inout MessageWriter) -> Void = { _ in },
     decode: (borrowing Message) -> T?
   ) throws(NetlinkError) -> [T] {
-    try socket.collect(
-      operation, on: object(), NftMessage.type(type), flags: flags,
-      request: {
-        $0.header(Netfilter.header(family: family))
-        body(&$0)
-      }, decode: decode)
+    do {
+      return try socket.collect(
+        operation, on: object(), NftMessage.type(type), flags: flags,
+        request: {
+          $0.header(Netfilter.header(family: family))
+          body(&$0)
+        }, decode: decode)
+    } catch {
+      throw error.withCapabilityHint
+    }
   }
 
   private mutating func one<T>(

@@ -36,31 +36,40 @@ public struct NftSocket: ~Copyable, Sendable {
   ///   (`ENOBUFS`) leaves the outcome unknown: look at the state again.
   public mutating func commit(_ batch: consuming NftBatch) throws(NetlinkError) {
     guard !batch.isEmpty else { return }
-    var failure: (sequence: UInt32, errno: Errno, text: String?)?
+    let refusal: (sequence: UInt32, verdict: Acknowledgement)?
     do {
-      try socket.transactAtomically(&batch.writer) { sequence, errno, text in
-        if failure == nil { failure = (sequence, errno, text) }
-      }
+      refusal = try socket.transactAtomically(&batch.writer)
     } catch {
       throw NetlinkError(error)
     }
-    guard let failure else { return }
-    let (operation, object) = batch.describe(sequence: failure.sequence)
-    throw NetlinkError(operation: operation, object: object, errno: failure.errno, message: failure.text)
+    guard let (sequence, verdict) = refusal, let errno = verdict.errno else { return }
+    let (operation, object) = batch.describe(sequence: sequence, offset: verdict.offset)
+    let error = NetlinkError(operation: operation, object: object, errno: errno, message: verdict.text)
+    throw sequence == 1 ? error.withCapabilityHint : error
   }
 }
 
 extension NetlinkError {
   /// The rule set changed after the generation a transaction was made for: look again and repeat.
   public var isOutdated: Bool { errno.rawValue == 85 /* ERESTART */ }
+
+  /// Says what is missing where the kernel refuses everything, also reading. Not for a refusal of one object (a table with
+  /// an owner), which has other reasons.
+  var withCapabilityHint: NetlinkError {
+    guard errno == .notPermitted else { return self }
+    var e = self
+    e.operation += " (needs CAP_NET_ADMIN)"
+    return e
+  }
 }
 
 extension NetlinkSocket {
-  /// Sends a whole batch of nfnetlink in one datagram, closed by its end, and reports what the kernel refused. The last
-  /// change asks for an acknowledgement, which comes behind all failures (older kernels do not answer the end itself).
+  /// Sends a whole batch of nfnetlink in one datagram, closed by its end. The last change asks for an acknowledgement,
+  /// which comes behind all failures (older kernels do not answer the end itself).
+  /// - Returns: the first refusal; nil when all was carried out.
   mutating func transactAtomically(
-    _ batch: inout MessageWriter, _ failure: (_ sequence: UInt32, Errno, String?) -> Void
-  ) throws(SystemError) {
+    _ batch: inout MessageWriter
+  ) throws(SystemError) -> (sequence: UInt32, verdict: Acknowledgement)? {
     try discardLeftovers()
     let lastSequence = UInt32(truncatingIfNeeded: batch.count)
     batch.requestAcknowledgement()
@@ -74,24 +83,32 @@ extension NetlinkSocket {
     try retrying("send to netlink") {
       unsafe bytes.withUnsafeBytes { unsafe Glibc.send(fd, $0.baseAddress, $0.count, 0) }
     }
+    var refusal: (sequence: UInt32, verdict: Acknowledgement)?
+    var isOverrun = false
     while true {
-      switch try receive(waiting: true) {
+      switch try receive(waiting: !isOverrun) {
       case .datagram: break
-      case .nothing: continue
+      case .nothing:
+        guard isOverrun else { continue }
+        if let refusal { return refusal }
+        throw SystemError("acknowledgements lost, state unknown", "", .noBuffers)
       case .truncated: throw SystemError("acknowledgement too long", "", Errno(rawValue: EMSGSIZE))
-      case .overrun: throw SystemError("acknowledgements lost, state unknown", "", .noBuffers)
+      case .overrun:
+        // The kernel names every message that fails. With thousands the rest gets lost, but the first are queued.
+        isOverrun = true
+        continue
       }
       var isComplete = false
       var reader = MessageReader(incoming.bytes)
       while let message = reader.next() {
         guard message.type == ControlType.error else { continue }
         guard let verdict = Acknowledgement(message) else { throw Self.malformed }
-        if let errno = verdict.errno { failure(message.sequence, errno, verdict.text) }
+        if verdict.errno != nil, refusal == nil { refusal = (message.sequence, verdict) }
         // A refusal of the beginning is one of the whole: nothing of it was looked at, or the commit failed.
         if message.sequence == lastSequence || message.sequence == 1 && verdict.errno != nil { isComplete = true }
       }
       if reader.isMalformed { throw Self.malformed }
-      if isComplete { return }
+      if isComplete { return refusal }
     }
   }
 
