@@ -21,12 +21,14 @@ import Testing
         "net": "10.244.0.0/16", "pods": "10.244.98.0/24", "pod": "10.244.98.2", "sibling": "10.244.98.3",
         "farPod": "10.244.99.2", "overlay": "10.244.98.0", "farOverlay": "10.244.99.0", "bridge": "10.244.98.1",
         "node": "192.168.7.1", "farNode": "192.168.7.2", "world": "203.0.113.9", "group": "224.0.0.251",
+        "below": "10.243.255.255", "above": "10.245.0.0",
       ]
       let six = [
         "net": "fd00:10:244::/56", "pods": "fd00:10:244:43::/64", "pod": "fd00:10:244:43::2",
         "sibling": "fd00:10:244:43::3", "farPod": "fd00:10:244:11::2", "overlay": "fd00:10:244:43::",
         "farOverlay": "fd00:10:244:11::", "bridge": "fd00:10:244:43::1", "node": "2001:db8:7::1",
         "farNode": "2001:db8:7::2", "world": "2001:db8:ffff::9", "group": "ff02::fb",
+        "below": "fd00:10:243:ffff:ffff:ffff:ffff:ffff", "above": "fd00:10:244:100::",
       ]
       let names = family == .ipv4 ? four : six
       rules = PodNetworkRules(
@@ -120,6 +122,24 @@ import Testing
     Case(
       what: "world to remote pod, marked by kube-proxy", from: "world", to: "farPod", input: "eth0",
       output: "flannel.1", mark: 0x4000, isMasqueraded: false, isForwarded: true),
+    Case(
+      what: "pod to the last address before the network", from: "pod", to: "below", input: "cni0", output: "eth0",
+      isMasqueraded: true, isForwarded: true),
+    Case(
+      what: "pod to the first address behind the network", from: "pod", to: "above", input: "cni0", output: "eth0",
+      isMasqueraded: true, isForwarded: true),
+    Case(
+      what: "from just before the network to remote pod", from: "below", to: "farPod", input: "eth0",
+      output: "flannel.1", isMasqueraded: true, isForwarded: true),
+    Case(
+      what: "from just behind the network to own pod", from: "above", to: "pod", input: "eth0", output: "cni0",
+      isMasqueraded: false, isForwarded: true),
+    Case(
+      what: "pod to world, all marks but kube-proxy's", from: "pod", to: "world", input: "cni0", output: "eth0",
+      mark: 0xffff_bfff, isMasqueraded: true, isForwarded: true),
+    Case(
+      what: "pod to world, all marks", from: "pod", to: "world", input: "cni0", output: "eth0", mark: .max,
+      isMasqueraded: false, isForwarded: true),
   ]
 
   // MARK: renderings
@@ -237,6 +257,33 @@ import Testing
       failing.map(\.what) == [
         "host to remote pod, from the node's address", "remote pod to another remote pod through this node",
         "world to remote pod via this node", "pod to world, marked by kube-proxy and another",
+        "from just before the network to remote pod", "pod to world, all marks",
       ])
+  }
+
+  /// The table is complete: no rule can be left out, and no test of a rule turned round, without a case that fails.
+  @Test(arguments: AddressFamily.allCases)
+  func everyRuleCounts(_ family: AddressFamily) throws {
+    let scene = try Scene(family)
+    func isNoticed(_ change: (inout [Rule]) -> Void) throws -> Bool {
+      var rules = scene.rules.masquerade
+      change(&rules)
+      let changed = Self.nftables(scene, masquerade: rules)
+      return try Self.cases.contains { try trace($0, scene, changed).isMasqueraded != $0.isMasqueraded }
+    }
+    for (i, rule) in scene.rules.masquerade.enumerated() {
+      #expect(try isNoticed { $0.remove(at: i) }, "without rule \(i + 1)")
+      for (j, match) in rule.matches.enumerated() {
+        let turned: Match? =
+          switch match {
+          case .source(let prefix, let inverted): .source(prefix, inverted: !inverted)
+          case .destination(let prefix, let inverted): .destination(prefix, inverted: !inverted)
+          case .mark(let value, let mask, let inverted): .mark(value, mask: mask, inverted: !inverted)
+          default: nil
+          }
+        let other = try #require(turned, "a match that this test does not know")
+        #expect(try isNoticed { $0[i].matches[j] = other }, "rule \(i + 1), test \(j + 1) turned round")
+      }
+    }
   }
 }
