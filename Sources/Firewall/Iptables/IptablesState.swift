@@ -24,9 +24,8 @@ public struct IptablesState: ~Copyable {
     let id = NftTable.ID(family == .ipv4 ? .ipv4 : .ipv6, table)
     let family = family
     do throws(NetlinkError) {
-      guard let rules = try socket?.rules(id, chain: name) else { return nil }
-      if rules.isEmpty, try socket?.chain(id, name) == nil { return nil }
-      return rules.map { IptablesRule($0, family) }
+      guard try socket?.chain(id, name) != nil else { return nil }
+      return try socket?.rules(id, chain: name).map { IptablesRule($0, family) }
     } catch  where error.isUnavailable {
       return nil
     }

@@ -27,7 +27,7 @@ struct MasqueradeIptables {
         guard attempts < 4, error.code != .tryAgainLater else {
           throw error.prefixed("failed to set up masquerading: ")
         }
-        try table.reload()
+        table.reload()
       }
     }
   }

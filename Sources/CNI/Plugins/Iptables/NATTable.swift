@@ -7,43 +7,28 @@ import Syscalls
 struct NATTable: ~Copyable {
   let family: AddressFamily
   let variant: IptablesVariant
-  private var socket: NftSocket?
-  private var legacy: LegacyTable?
+  private var state: IptablesState
 
   init(_ family: AddressFamily, _ variant: IptablesVariant) throws(CNIError) {
     self.family = family
     self.variant = variant
-    switch variant {
-    case .nft: socket = try .ofThread()
-    case .legacy: break
+    state = try doing("failed to open a netlink socket") { () throws(NetlinkError) in
+      try IptablesState(family, variant)
     }
-    try reload()
   }
 
   /// Takes notice of changes since; `chain` of the nft variant always does.
-  mutating func reload() throws(CNIError) {
-    guard variant == .legacy else { return }
-    do throws(SystemError) {
-      legacy = try LegacyTable.read("nat", family)
-    } catch {
-      throw .plain("failed to read the rules of iptables-legacy: \(error)", .ioFailure)
-    }
-  }
+  mutating func reload() { state.reload() }
 
   private var table: NftTable.ID { NftTable.ID(family == .ipv4 ? .ipv4 : .ipv6, "nat") }
 
   /// The rules of a chain in their order; nil when there is no such chain.
   mutating func chain(_ name: String) throws(CNIError) -> [IptablesRule]? {
-    guard variant == .nft else { return legacy?.chain(name) }
-    let (table, family) = (table, family)
     do throws(NetlinkError) {
-      guard try socket?.chain(table, name) != nil else { return nil }
-    } catch  where error.isUnavailable {
-      return nil
+      return try state.chain(name, in: "nat")
     } catch {
-      throw CNIError("failed to look for \(table) \(name)", error)
+      throw CNIError("failed to read the rules of iptables-\(variant.rawValue)", error)
     }
-    return try socket?.present(table, chain: name).map { IptablesRule($0, family) }
   }
 
   /// Removes rules that jump to a chain, and the chain itself if nothing else does.
@@ -59,7 +44,7 @@ struct NATTable: ~Copyable {
     guard try self.chain(chain) != nil else { return }
     if holdsLock || variant == .nft { return try remove(chain, parents, environment, isMeant) }
     let lock = try RuleLock()
-    try reload()
+    reload()
     try remove(chain, parents, environment, isMeant)
     _ = consume lock
   }
@@ -82,7 +67,7 @@ struct NATTable: ~Copyable {
         guard attempts < 4, error.code != .tryAgainLater else {
           throw error.prefixed("failed to remove the chain \(chain) of table nat: ")
         }
-        try reload()
+        reload()
       }
     }
   }
@@ -117,8 +102,9 @@ struct NATTable: ~Copyable {
       batch.flush(table, chain)
       batch.deleteChain(table, chain)
     }
+    var socket = try NftSocket.ofThread()
     do throws(NetlinkError) {
-      try socket?.commit(batch)
+      try socket.commit(batch)
     } catch {
       throw CNIError("iptables-nft", error)
     }

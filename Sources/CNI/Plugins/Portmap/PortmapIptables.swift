@@ -19,7 +19,7 @@ struct PortmapIptables {
         // Another program may have made a common chain at the same moment: look again.
         attempts += 1
         guard attempts < 4, error.code != .tryAgainLater else { throw error.prefixed("failed to set up host ports: ") }
-        try table.reload()
+        table.reload()
       }
     }
   }
