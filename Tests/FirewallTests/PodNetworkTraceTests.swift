@@ -269,7 +269,7 @@ import Testing
       var rules = scene.rules.masquerade
       change(&rules)
       let changed = Self.nftables(scene, masquerade: rules)
-      return try Self.cases.contains { try trace($0, scene, changed).isMasqueraded != $0.isMasqueraded }
+      return try Self.cases.contains { try Self.trace($0, scene, changed).isMasqueraded != $0.isMasqueraded }
     }
     for (i, rule) in scene.rules.masquerade.enumerated() {
       #expect(try isNoticed { $0.remove(at: i) }, "without rule \(i + 1)")
