@@ -54,7 +54,7 @@ import Testing
       ("iptables-restore v1.8.9 (nf_tables): Couldn't load target `X':No such file\n\nError occurred at line: 7\n", 7),
       ("iptables-restore: unable to initialize table 'nat'\n", nil), ("line", nil), ("line x", nil),
     ] as [(String, Int?)])
-  func lineNumbers(_ text: String, _ number: Int?) { #expect(IptablesTool.lineNumber(in: text) == number) }
+  func lineNumbers(_ text: String, _ number: Int?) { #expect(IptablesError.lineNumber(in: text) == number) }
 
   /// What calls for a look: our chains, the chains that jump to them, their table; nothing of others.
   @Test func concerns() throws {

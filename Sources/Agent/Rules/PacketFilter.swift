@@ -84,8 +84,7 @@ struct PacketFilter: ~Copyable {
   /// The kernel or iptables may have refused a rule because it does not know the option.
   private static func mayBeFullyRandom(_ error: any Error) -> Bool {
     if let e = error as? NetlinkError { return e.errno == .notSupported || e.errno == .invalid || e.errno == .noEntry }
-    guard let e = error as? IptablesError else { return false }
-    return !e.isBusy && !e.isMissing
+    return (error as? IptablesError)?.isRefusal == true
   }
 
   /// Removes what this plan does not use: the other tool's rules, the other variant's, those of a family that is switched

@@ -96,8 +96,16 @@ public struct IptablesKeeper: ~Copyable {
     }
     try tool.restore(lines, wait: Self.patience)
     state.reload()
-    for plan in plans { written[plan.chain] = try state.chain(plan.chain, in: plan.table)?.map(\.withoutNumber) }
+    for plan in plans { written[plan.chain] = try readBack(plan) }
     return changes
+  }
+
+  /// The rules of a chain that was just filled; nil when they cannot be ours, because somebody was quicker: then the next
+  /// pass fills it again.
+  private mutating func readBack(_ plan: IptablesChainPlan) throws(NetlinkError) -> [IptablesRule]? {
+    guard let wanted = plan.rules, let there = try state.chain(plan.chain, in: plan.table) else { return nil }
+    let isOurs = there.map(\.jump) == wanted.map(\.action.iptablesTarget)
+    return isOurs ? there.map(\.withoutNumber) : nil
   }
 
   /// The commands that make the table as planned, and why; nil when it is.
@@ -143,6 +151,6 @@ extension IptablesRule {
 
   /// A jump of ours without conditions; one that somebody gave conditions is somebody else's.
   fileprivate func isPlainJump(to chain: String, comment text: String) -> Bool {
-    jump == chain && source == nil && destination == nil && transport == 0 && comment == text
+    isPlain && jump == chain && comment == text
   }
 }

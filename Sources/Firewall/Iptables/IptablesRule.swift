@@ -22,6 +22,8 @@ public struct IptablesRule: Hashable, Sendable {
   public var jump = ""
   /// Where the destination is changed to.
   public var translated: IPAddress?
+  /// Every packet takes it, and comes back if `jump` is a chain: no match but the comment, no `-g`.
+  public var isPlain = true
 
   /// Everything of the rule but counters and numbers, in the kernel's own form: equal rules are equal here. In the legacy
   /// variant a jump is a place in the table, so `jump` must be compared too.
@@ -33,6 +35,7 @@ public struct IptablesRule: Hashable, Sendable {
   /// Takes an extension's own data: `struct xt_tcp`, `xt_udp`, `xt_sctp_info`, `xt_comment_info`.
   mutating func match(_ name: String, _ info: some RandomAccessCollection<UInt8>) {
     let bytes = Array(info)
+    if name != "comment" { isPlain = false }
     switch name {
     case "tcp", "udp": port = Self.singlePort(bytes.dropFirst(4))
     case "sctp": port = Self.singlePort(bytes[...])
@@ -69,6 +72,7 @@ extension IptablesRule {
     handle = rule.handle
     comment = rule.comment
     form = rule.encodedForm
+    isPlain = rule.expressions.allSatisfy(Self.isPlain)
     var loaded: [NftRegister: NftExpression] = [:]
     var masks: [NftRegister: [UInt8]] = [:]
     for e in rule.expressions {
@@ -88,6 +92,15 @@ extension IptablesRule {
         if let r = nat.address, case .immediate(_, let bytes) = loaded[r] { translated = IPAddress(bytes: bytes) }
       default: break
       }
+    }
+  }
+
+  private static func isPlain(_ e: NftExpression) -> Bool {
+    switch e {
+    case .verdict(.goto): false
+    case .counter, .verdict: true
+    case .compatibility(let isTarget, let name, _, _): isTarget || name == "comment"
+    default: false
     }
   }
 

@@ -10,23 +10,6 @@ public enum IptablesVariant: String, Hashable, Sendable, CaseIterable {
   case legacy
 }
 
-/// Why iptables did not do what was asked. The rules are as they were.
-public struct IptablesError: Error, Hashable, Sendable, CustomStringConvertible {
-  /// The program, what it said, and the line of input that it refused.
-  public var description: String
-  /// Another program holds the lock: later it may work.
-  public var isBusy: Bool
-  /// The program is not installed.
-  public var isMissing: Bool
-
-  /// - Parameter description: what failed and what can be done.
-  public init(_ description: String, isBusy: Bool = false, isMissing: Bool = false) {
-    self.description = description
-    self.isBusy = isBusy
-    self.isMissing = isMissing
-  }
-}
-
 /// iptables for one family: the program that changes rules, and what it works on.
 public struct IptablesTool: Hashable, Sendable {
   /// The family of the rules.
@@ -35,7 +18,7 @@ public struct IptablesTool: Hashable, Sendable {
   public let variant: IptablesVariant
   /// `…/iptables-restore`
   public let path: String
-  private let environment: [String]
+  let environment: [String]
 
   private init(_ family: AddressFamily, _ variant: IptablesVariant, _ path: String, _ environment: [String]) {
     self.family = family
@@ -98,83 +81,5 @@ public struct IptablesTool: Hashable, Sendable {
     if file.utf8.starts(with: "xtables".utf8) { return .legacy }
     let out = try run(path, ["--version"], environment)
     return out.text.utf8.reversed().starts(with: "(nf_tables)\n".utf8.reversed()) ? .nft : .legacy
-  }
-
-  /// Carries out commands in the form of iptables-save, without touching anything else: all of a table or nothing.
-  /// - Parameters:
-  ///   - lines: `*table`, commands, `COMMIT`.
-  ///   - wait: seconds to wait for a lock that another program holds.
-  public func restore(_ lines: [String], wait: Int) throws(IptablesError) {
-    let text = lines.joined(separator: "\n") + "\n"
-    let out = try Self.run(path, ["--noflush", "--wait=\(wait)"], environment, Array(text.utf8))
-    guard !out.exit.isSuccess else { return }
-    // Status 4 is a resource problem: with the legacy variant that of the lock.
-    if out.exit == .status(4), variant == .legacy {
-      let holder = XtablesLock.holder().map { ", held by \($0)" } ?? ""
-      throw IptablesError("\(path): the lock /run/xtables.lock was not free for \(wait) s\(holder)", isBusy: true)
-    }
-    let said = out.errorText.split(separator: "\n").joined(separator: "; ")
-    let refused = Self.lineNumber(in: out.errorText).flatMap { lines.indices.contains($0 - 1) ? lines[$0 - 1] : nil }
-    throw IptablesError("\(path): \(out.exit): \(said)" + (refused.map { " (the line is: \($0))" } ?? ""))
-  }
-
-  /// The rules of a table as iptables-save prints them.
-  public func save(_ table: String) throws(IptablesError) -> [Substring] {
-    let save = String(decoding: path.utf8.dropLast("restore".utf8.count), as: UTF8.self) + "save"
-    let out = try Self.run(save, ["-t", table], environment)
-    guard out.exit.isSuccess else { throw IptablesError("\(save): \(out.exit): \(out.errorText)") }
-    return out.text.split(separator: "\n")
-  }
-
-  private static func run(
-    _ path: String, _ arguments: [String], _ environment: [String], _ input: [UInt8] = []
-  ) throws(IptablesError) -> ChildProcess.Output {
-    do throws(SystemError) {
-      return try ChildProcess.run(path, arguments, environment: environment, input: input)
-    } catch {
-      throw IptablesError("cannot run \(path): \(error)")
-    }
-  }
-
-  /// The number behind the word `line` in what iptables-restore said.
-  static func lineNumber(in text: String) -> Int? {
-    let words = text.split { $0 == " " || $0 == "\n" || $0 == ":" }
-    guard let i = words.firstIndex(where: { $0 == "line" }), words.indices.contains(i + 1) else { return nil }
-    return Int(words[i + 1])
-  }
-
-  /// A rule as one line of input: words with anything but plain characters are quoted. Line breaks and zeros cannot be
-  /// written and become spaces.
-  public static func line(_ words: [String]) -> String {
-    words.map { word in
-      let isPlain = !word.isEmpty && word.utf8.allSatisfy { $0 > 0x20 && $0 != 0x22 && $0 != 0x27 && $0 != 0x5c }
-      if isPlain { return word }
-      var out = "\""
-      for c in word.unicodeScalars {
-        if c == "\"" || c == "\\" { out.unicodeScalars.append("\\") }
-        out.unicodeScalars.append(c.value == 0 || c == "\n" || c == "\r" ? " " : c)
-      }
-      return out + "\""
-    }.joined(separator: " ")
-  }
-}
-
-/// The lock that the legacy variant of iptables takes for every change.
-enum XtablesLock {
-  /// The process that holds it, as far as `/proc/locks` tells.
-  static func holder() -> String? {
-    guard let status = try? Files.status("/run/xtables.lock"), let locks = try? Files.text("/proc/locks") else {
-      return nil
-    }
-    for line in locks.split(separator: "\n") {
-      // 1: FLOCK  ADVISORY  WRITE 1234 00:19:567 0 EOF
-      let words = line.split(separator: " ")
-      guard words.count > 5, words[1] == "FLOCK", words[5].split(separator: ":").last == "\(status.inode)"[...] else {
-        continue
-      }
-      let program = (try? Files.text("/proc/\(words[4])/comm"))?.split(separator: "\n").first
-      return "pid \(words[4])" + (program.map { " (\($0))" } ?? "")
-    }
-    return nil
   }
 }

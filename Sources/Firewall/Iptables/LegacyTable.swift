@@ -10,7 +10,7 @@ public struct LegacyTable: Sendable {
   /// Names of chains by the place of their first rule.
   private var names: [Int: String] = [:]
   /// Where the rules of each chain are, without the last one: the policy, or the way back.
-  private var places: [String: [Int]] = [:]
+  private(set) var places: [String: [Int]] = [:]
 
   /// nil when there is none; one is not made by looking.
   public static func read(_ table: String, _ family: AddressFamily) throws(SystemError) -> LegacyTable? {
@@ -112,6 +112,8 @@ public struct LegacyTable: Sendable {
     r.transport = UInt8(truncatingIfNeeded: entries.word16(offset + layout.transport))
     r.source = prefix(offset, offset + layout.sourceMask)
     r.destination = prefix(offset + layout.destination, offset + layout.destinationMask)
+    // Addresses, interfaces, protocol, flags (`IPT_F_GOTO` among them) and inversions.
+    r.isPlain = entries[offset..<offset + layout.targetOffset - 4].allSatisfy { $0 == 0 }
     // IPT_INV_DSTIP
     r.isInverted = entries.word16(offset + layout.inversion) & 0x10 != 0
     var match = offset + layout.matches

@@ -30,6 +30,9 @@ extension Match {
 }
 
 extension Action {
+  /// What follows `-j`: a verdict, a chain, an extension.
+  var iptablesTarget: String { iptables.count > 1 ? iptables[1] : "" }
+
   fileprivate var iptables: [String] {
     switch self {
     case .accept: ["-j", "ACCEPT"]
