@@ -19,6 +19,7 @@ private func decoder(_ choice: UInt8) -> (([UInt8]) -> Void)? {
   case UInt8(ascii: "C"): fuzzConfiguration
   case UInt8(ascii: "L"): fuzzLease
   case UInt8(ascii: "P"): fuzzCNI
+  case UInt8(ascii: "I"): fuzzIptables
   default: nil
   }
 }

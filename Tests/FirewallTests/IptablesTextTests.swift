@@ -56,6 +56,43 @@ import Testing
     ] as [(String, Int?)])
   func lineNumbers(_ text: String, _ number: Int?) { #expect(IptablesError.lineNumber(in: text) == number) }
 
+  /// What was refused is told with its line, and with what the kernel may lack for it. Texts as iptables 1.8.9 gives them.
+  @Test(
+    arguments: [
+      (
+        "Warning: Extension ipvs revision 0 not supported, missing kernel module?\niptables-nft-restore v1.8.9 "
+          + "(nf_tables): \nline 3: RULE_APPEND failed (No such file or directory): rule in chain T\n",
+        #"(the line is: -A T -m ipvs --ipvs -m comment --comment "a b" -j MASQUERADE)"#
+          + "; has the kernel the modules for MASQUERADE, comment, ipvs?"
+      ),
+      (
+        "iptables-restore: line 5 failed\n",
+        "(the line is: COMMIT); has the kernel the modules for MASQUERADE, comment, ipvs, mark?"
+      ),
+      (
+        "iptables-restore v1.8.9 (legacy): Couldn't load match `ipvs':No such file or directory\n\nError occurred at "
+          + "line: 3\nTry `iptables-restore -h' or 'iptables-restore --help' for more information.\n",
+        #"(the line is: -A T -m ipvs --ipvs -m comment --comment "a b" -j MASQUERADE)"#
+          + "; this iptables has no such extension: is it installed completely?"
+      ),
+      (
+        "iptables-nft-restore v1.8.9 (nf_tables): \nline 4: RULE_APPEND failed (Invalid argument): rule in chain T\n",
+        "(the line is: -A T -m mark --mark 1 -j T)"
+      ),
+      ("Fehler\n", "exit status 4: Fehler"), ("line 99 failed", "line 99 failed"),
+      ("line 9223372036854775807", "line 9223372036854775807"), ("line -9223372036854775808", "5808"),
+    ])
+  func refusals(_ said: String, _ end: String) {
+    let lines = [
+      "*nat", ":T - [0:0]", #"-A T -m ipvs --ipvs -m comment --comment "a b" -j MASQUERADE"#,
+      "-A T -m mark --mark 1 -j T", "COMMIT",
+    ]
+    let error = IptablesError("iptables: exit status 4", said: said, about: lines)
+    #expect(error.description.hasSuffix(end), "\(error)")
+    #expect(error.description.hasPrefix("iptables: exit status 4: ") && !error.description.contains("Try `"))
+    #expect(error.isRefusal && !error.isBusy && !error.isMissing)
+  }
+
   /// What calls for a look: our chains, the chains that jump to them, their table; nothing of others.
   @Test func concerns() throws {
     let plans = PodNetworkPlan(rules: PerFamily(), masquerades: true, forwards: true).iptables(.ipv4)

@@ -210,7 +210,9 @@ import Testing
     let agent = try cluster.agent(0, flags: ["--ip-masq"], rules: true, path: "/nonexistent")
     #expect(try agent.wait() == .status(1))
     #expect(
-      agent.log.contains("iptables-restore is not in PATH: install iptables"), "\(agent.log)")
+      agent.log.contains(#"iptables-restore is not in PATH: install iptables, or set \"EnableNFTables\": true"#)
+        || agent.log.contains(#"iptables-restore is not in PATH: install iptables, or set "EnableNFTables": true"#),
+      "\(agent.log)")
     #expect(!Files.exists(agent.subnetFile), "no pod gets an address that cannot reach the world")
   }
 

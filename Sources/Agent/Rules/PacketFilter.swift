@@ -71,14 +71,24 @@ struct PacketFilter: ~Copyable {
       let isUsed = plan.rules[family] != nil && (plan.masquerades || plan.forwards)
       guard isUsed else { continue }
       if (family == .ipv4 ? ipv4 == nil : ipv6 == nil) {
-        let tool = try IptablesTool.preferred(family, environment: Environment.all)
-        let keeper = try IptablesKeeper(plan.iptables(family), family, tool.variant, environment: Environment.all)
+        let keeper = try IptablesKeeper(
+          plan.iptables(family), family, try Self.variant(family), environment: Environment.all)
         if family == .ipv4 { ipv4 = consume keeper } else { ipv6 = consume keeper }
       }
       let some = family == .ipv4 ? try ipv4?.converge() : try ipv6?.converge()
       changes += some ?? []
     }
     return changes
+  }
+
+  /// The variant to use, or what can be done without one.
+  private static func variant(_ family: AddressFamily) throws(IptablesError) -> IptablesVariant {
+    do throws(IptablesError) {
+      return try IptablesTool.preferred(family, environment: Environment.all).variant
+    } catch {
+      guard error.isMissing else { throw error }
+      throw IptablesError("\(error), or set \"EnableNFTables\": true in the network configuration", isMissing: true)
+    }
   }
 
   /// The kernel or iptables may have refused a rule because it does not know the option.
