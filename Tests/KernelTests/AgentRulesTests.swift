@@ -210,10 +210,40 @@ import Testing
     let agent = try cluster.agent(0, flags: ["--ip-masq"], rules: true, path: "/nonexistent")
     #expect(try agent.wait() == .status(1))
     #expect(
-      agent.log.contains(#"iptables-restore is not in PATH: install iptables, or set \"EnableNFTables\": true"#)
-        || agent.log.contains(#"iptables-restore is not in PATH: install iptables, or set "EnableNFTables": true"#),
+      agent.log.contains(#"iptables-restore is not in PATH: install iptables, or set "EnableNFTables": true"#),
       "\(agent.log)")
     #expect(!Files.exists(agent.subnetFile), "no pod gets an address that cannot reach the world")
+  }
+
+  /// An iptables from before 1.6.2: the same rules without random ports, and a warning.
+  @Test func oldIptables() throws {
+    let programs = try TemporaryDirectory("old")
+    for name in ["iptables", "ip6tables"] {
+      try programs.write(
+        """
+        #!/bin/sh
+        [ "$1" = --version ] && exec /usr/sbin/\(name)-nft-restore --version
+        input=$(/usr/bin/cat)
+        case "$input" in *--random-fully*)
+          echo '\(name)-restore v1.6.1: unknown option "--random-fully"' >&2
+          echo 'Error occurred at line: 7' >&2
+          exit 2
+        esac
+        echo "$input" | /usr/sbin/\(name)-nft-restore "$@"
+
+        """, to: "\(name)-restore", mode: 0o755)
+    }
+    let cluster = try TestCluster(nodes: 1, configuration: RuleNode.configuration(.iptablesNFT))
+    defer { cluster.remove() }
+    let agent = try cluster.agent(0, flags: ["--ip-masq"], rules: true, path: programs.path)
+    defer { _ = try? agent.stop(SIGKILL) }
+    try eventually("ready\n\(agent.log)") { agent.log.contains("flannel is ready") }
+    #expect(agent.log.contains("source ports cannot be chosen at random here (random-fully)"), "\(agent.log)")
+    for name in ["iptables", "ip6tables"] {
+      let out = try cluster.nodes[0].run("/usr/sbin/\(name)-nft", ["-t", "nat", "-S", "FLANNEL-POSTRTG"])
+      let rules = out.text.split(separator: "\n")
+      #expect(rules.count == 7 && rules.count { $0.hasSuffix("-j MASQUERADE") } == 2, "\(out.text)")
+    }
   }
 
   /// A table that another program owns is left alone; the error names it, and the rules come when it is gone.
