@@ -11,7 +11,7 @@ extension NetlinkSocket {
   }
 
   /// Times a dump is asked for while the table keeps changing under it.
-  private static let attempts = 20
+  static let attempts = 20
 
   /// Asks for one object or dumps a table. A dump that was interrupted by a change is asked for again, so that the
   /// result is one consistent state.

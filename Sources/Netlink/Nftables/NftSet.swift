@@ -171,3 +171,18 @@ public struct NftElement: Hashable, Sendable {
     self.comment = comment
   }
 }
+
+extension NftElement {
+  /// What occurs only once in a set.
+  struct Identity: Hashable {
+    var key: [UInt8]
+    var keyEnd: [UInt8]?
+    var isIntervalEnd: Bool
+    var isCatchAll: Bool
+  }
+
+  /// The end of one interval may be the start of the next.
+  var identity: Identity {
+    Identity(key: key, keyEnd: keyEnd, isIntervalEnd: isIntervalEnd, isCatchAll: isCatchAll)
+  }
+}

@@ -80,7 +80,20 @@ extension NftSocket {
   }
 
   /// The elements of a set or map; none when there is no such set.
+  ///
+  /// The kernel continues a long listing by position. While it still spreads a table that grew over more buckets, a listing
+  /// repeats some elements and leaves out as many others, without saying so: one that repeats is asked for again.
   public mutating func elements(of set: String, _ table: NftTable.ID) throws(NetlinkError) -> [NftElement] {
+    for _ in 0..<NetlinkSocket.attempts {
+      let found = try listElements(of: set, table)
+      if Set(found.map(\.identity)).count == found.count { return found }
+      Clock.sleep(nanoseconds: 5_000_000)
+    }
+    throw NetlinkError(
+      operation: "list elements of", object: "\(table) \(set), which keep changing", errno: .wouldBlock)
+  }
+
+  private mutating func listElements(of set: String, _ table: NftTable.ID) throws(NetlinkError) -> [NftElement] {
     do {
       return try query("list elements of", "\(table) \(set)", NftMessage.getElement, family: table.family.rawValue) {
         $0.attribute(ElementAttribute.table, table.name)
