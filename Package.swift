@@ -34,6 +34,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
   ],
   targets: [
     .target(name: "CLinux"),
@@ -46,6 +47,17 @@ let package = Package(
     library("Firewall", ["CLinux", "NetTypes", "Syscalls", "Netlink"]),
     library("Subnets", ["NetTypes", "JSON", "Syscalls"]),
     library("Backends", ["NetTypes", "JSON", "Subnets"]),
+    .systemLibrary(name: "CYAML", path: "Sources/CYAML"),
+    library("KubeTypes", ["CYAML", "NetTypes", "JSON", "Syscalls"]),
+    library(
+      "KubeClient",
+      [
+        "KubeTypes", "JSON", "Syscalls",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+      ]),
     library("CNI", ["CLinux", "NetTypes", "JSON", "Syscalls", "Netlink", "Firewall"]),
     library(
       "Agent",
@@ -71,7 +83,18 @@ let package = Package(
       name: "agent-bench", dependencies: ["NetTypes", "Netlink", "Syscalls"], path: "Benchmarks/AgentBench",
       swiftSettings: [.swiftLanguageMode(.v6)]),
     .target(
-      name: "TestSupport", dependencies: ["NetTypes", "JSON", "Syscalls", "Netlink"], path: "Tests/Support",
+      name: "TestSupport", dependencies: ["KubeTypes", "NetTypes", "JSON", "Syscalls", "Netlink"],
+      path: "Tests/Support",
+      swiftSettings: [.swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny")]),
+    .target(
+      name: "KubeSupport",
+      dependencies: [
+        "KubeTypes", "JSON", "Syscalls", "TestSupport",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+      ], path: "Tests/KubeSupport",
       swiftSettings: [.swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny")]),
     tests("NetTypesTests", ["NetTypes"]),
     tests("JSONTests", ["JSON"]),
@@ -81,6 +104,8 @@ let package = Package(
     tests("FirewallTests", ["Firewall", "Netlink", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests("SubnetsTests", ["Subnets", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests("BackendsTests", ["Backends", "Subnets", "NetTypes", "JSON", "TestSupport"]),
+    tests("KubeTypesTests", ["KubeTypes", "JSON", "Syscalls", "TestSupport"]),
+    tests("KubeClientTests", ["KubeClient", "KubeTypes", "KubeSupport", "JSON", "Syscalls", "TestSupport"]),
     tests("CNITests", ["CNI", "Firewall", "Netlink", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests("AgentTests", ["Agent", "Subnets", "NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
     tests("LabTests", ["Lab", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
@@ -97,7 +122,7 @@ let package = Package(
 // `WEFT_CORE=1 swift test --scratch-path .build-core` leaves out the agent, the lab and every package from elsewhere: a
 // quick turn for work on netlink, rules and plugins.
 if Context.environment["WEFT_CORE"] != nil {
-  let outer = ["Agent", "Lab", "weft", "AgentTests", "LabTests"]
+  let outer = ["Agent", "KubeClient", "Lab", "weft", "KubeSupport", "AgentTests", "KubeClientTests", "LabTests"]
   package.products.removeAll { $0.name == "weft" }
   package.dependencies = []
   package.targets.removeAll { outer.contains($0.name) }
