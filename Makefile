@@ -10,9 +10,9 @@ PREFIX ?= /usr/local
 CNI_BIN_DIR ?= /opt/cni/bin
 DESTDIR ?=
 
-BUILD_PACKAGES := binutils
+BUILD_PACKAGES := binutils libyaml-dev
 DEMO_PACKAGES := iproute2 containernetworking-plugins iptables nftables
-TEST_PACKAGES := $(DEMO_PACKAGES) conntrack util-linux procps iputils-ping
+TEST_PACKAGES := $(DEMO_PACKAGES) conntrack openssl util-linux procps iputils-ping
 SOURCES := $(shell find Sources -name '*.swift' -o -name '*.c' -o -name '*.h') Package.swift
 FORMATTED := Package.swift Sources Tests Benchmarks Fuzz
 CNI_PLUGINS := flannel bridge host-local loopback portmap

@@ -45,7 +45,7 @@ let package = Package(
     library("Reconciler", ["NetTypes"]),
     library("HostNetwork", ["CLinux", "NetTypes", "Syscalls", "Netlink", "Reconciler"]),
     library("Firewall", ["CLinux", "NetTypes", "Syscalls", "Netlink"]),
-    library("Subnets", ["NetTypes", "JSON", "Syscalls"]),
+    library("Subnets", ["NetTypes", "JSON", "Syscalls", "KubeTypes"]),
     library("Backends", ["NetTypes", "JSON", "Subnets"]),
     .systemLibrary(name: "CYAML", path: "Sources/CYAML"),
     library("KubeTypes", ["CYAML", "NetTypes", "JSON", "Syscalls"]),
@@ -63,7 +63,7 @@ let package = Package(
       "Agent",
       [
         "CLinux", "NetTypes", "JSON", "Syscalls", "Netlink", "Reconciler", "HostNetwork", "Firewall", "Subnets",
-        "Backends",
+        "Backends", "KubeTypes", "KubeClient",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOCore", package: "swift-nio"),
@@ -102,12 +102,15 @@ let package = Package(
     tests("NetlinkTests", ["CLinux", "Netlink", "NetTypes", "Syscalls", "TestSupport"]),
     tests("ReconcilerTests", ["Reconciler", "HostNetwork", "NetTypes", "TestSupport"]),
     tests("FirewallTests", ["Firewall", "Netlink", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
-    tests("SubnetsTests", ["Subnets", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
+    tests("SubnetsTests", ["Subnets", "KubeTypes", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests("BackendsTests", ["Backends", "Subnets", "NetTypes", "JSON", "TestSupport"]),
     tests("KubeTypesTests", ["KubeTypes", "JSON", "Syscalls", "TestSupport"]),
     tests("KubeClientTests", ["KubeClient", "KubeTypes", "KubeSupport", "JSON", "Syscalls", "TestSupport"]),
     tests("CNITests", ["CNI", "Firewall", "Netlink", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests("AgentTests", ["Agent", "Subnets", "NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
+    tests(
+      "KubernetesTests",
+      ["KubeSupport", "KubeTypes", "Subnets", "NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
     tests("LabTests", ["Lab", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests(
       "KernelTests",
@@ -122,7 +125,9 @@ let package = Package(
 // `WEFT_CORE=1 swift test --scratch-path .build-core` leaves out the agent, the lab and every package from elsewhere: a
 // quick turn for work on netlink, rules and plugins.
 if Context.environment["WEFT_CORE"] != nil {
-  let outer = ["Agent", "KubeClient", "Lab", "weft", "KubeSupport", "AgentTests", "KubeClientTests", "LabTests"]
+  let outer = [
+    "Agent", "KubeClient", "Lab", "weft", "KubeSupport", "AgentTests", "KubeClientTests", "KubernetesTests", "LabTests",
+  ]
   package.products.removeAll { $0.name == "weft" }
   package.dependencies = []
   package.targets.removeAll { outer.contains($0.name) }
@@ -130,12 +135,14 @@ if Context.environment["WEFT_CORE"] != nil {
 
 // `WEFT_FUZZ=1 swift build --scratch-path .build-fuzz` builds the decoders, instrumented, and the fuzzer; nothing else.
 if Context.environment["WEFT_FUZZ"] != nil {
-  let decoders = ["NetTypes", "JSON", "Syscalls", "Netlink", "Firewall", "Subnets", "Backends", "CNI"]
+  let decoders = ["NetTypes", "JSON", "Syscalls", "KubeTypes", "Netlink", "Firewall", "Subnets", "Backends", "CNI"]
   let instrumented: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])]
   package.products = []
   package.dependencies = []
-  package.targets.removeAll { !(decoders + ["CLinux"]).contains($0.name) }
-  for target in package.targets where target.name != "CLinux" { target.swiftSettings? += instrumented }
+  package.targets.removeAll { !(decoders + ["CLinux", "CYAML"]).contains($0.name) }
+  for target in package.targets where !["CLinux", "CYAML"].contains(target.name) {
+    target.swiftSettings? += instrumented
+  }
   package.targets.append(
     .executableTarget(
       name: "fuzz", dependencies: decoders.map { .byName(name: $0) }, path: "Fuzz", exclude: ["Corpus"],

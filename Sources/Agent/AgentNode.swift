@@ -20,6 +20,8 @@ public enum AgentEvent: Hashable, Sendable {
   case expiry
   /// The subnet file is to be written again.
   case subnetFile
+  /// What is known is to be written down for the next start.
+  case archive
   /// The slow check that everything is as it should be.
   case resync
 }
@@ -44,7 +46,7 @@ public struct AgentNode {
   /// Carries the traffic between nodes; as it was when it was chosen.
   public let interface: ExternalInterface
   /// Where the leases of all nodes are.
-  public let registry: DirectoryRegistry
+  let registry: any LeaseRegistry
   /// Set by the data path, read by the health server.
   public let readiness: Readiness
   /// The agent's log, which goes to standard error.

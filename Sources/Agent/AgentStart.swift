@@ -14,22 +14,33 @@ struct AgentStart {
   /// Returns when a signal ended the agent.
   func run(_ loop: inout AgentLoop) throws(AgentFailure) {
     try checkEventQueueDepth()
-    let registry = try openRegistry()
+    let registry = try openRegistry(loop.waker)
     let health = try startHealthServer()
     defer { health?.stop() }
     if let configuration = try awaitConfiguration(registry, &loop) {
       log.info("Found network config - Backend type: \(configuration.backendType)")
       try checkBridgeFilter(configuration)
-      let node = AgentNode(
-        options: options, configuration: configuration, interface: try chooseInterface(configuration),
-        registry: registry, readiness: readiness, log: log)
-      var running = try OverlayAgent(node)
-      try running.run(&loop)
+      try runOverlay(registry, configuration, &loop)
     }
     // From here on a second signal kills the process (contract flanneld §3.1).
     loop.restoreSignals()
     log.info("Waiting for all goroutines to exit")
     log.info("Exiting cleanly...")
+  }
+
+  /// Returns when a signal came.
+  private func runOverlay(
+    _ registry: any LeaseRegistry, _ configuration: NetworkConfiguration, _ loop: inout AgentLoop
+  ) throws(AgentFailure) {
+    guard let overrides = try registry.prepare(configuration, &loop) else { return }
+    var options = options
+    if let ip = overrides[.ipv4] { options.publicIP = ip }
+    if let ip = overrides[.ipv6] { options.publicIPv6 = ip }
+    let node = AgentNode(
+      options: options, configuration: configuration, interface: try chooseInterface(configuration, options),
+      registry: registry, readiness: readiness, log: log)
+    guard var running = try OverlayAgent.start(node, &loop) else { return }
+    try running.run(&loop)
   }
 
   /// The variable sizes a queue that this agent does not have, but a bad value stays an error (contract flanneld §1.2).
@@ -40,19 +51,16 @@ struct AgentStart {
       "env EVENT_QUEUE_DEPTH=\(text) format error: strconv.Atoi: parsing \(goQuoted(text)): \(problem)")
   }
 
-  private func openRegistry() throws(AgentFailure) -> DirectoryRegistry {
-    let instead = "use --registry-dir DIR, for nodes that share a machine"
+  private func openRegistry(_ waker: AgentLoop.Waker) throws(AgentFailure) -> any LeaseRegistry {
     if options.kubeSubnetManager {
-      throw AgentFailure("--kube-subnet-mgr (subnets from Kubernetes) is not supported by this version yet; \(instead)")
+      return try KubernetesLeases(options, readiness: readiness, waker: waker, log)
     }
     guard !options.registryDirectory.isEmpty else {
       throw AgentFailure(
-        "etcd, the registry when no other one is named, is not supported by this version yet; \(instead)")
+        "etcd, the registry when no other one is named, is not supported by this version yet; use --kube-subnet-mgr on "
+          + "a Kubernetes node, or --registry-dir DIR for nodes that share a machine")
     }
-    let log = log
-    let registry = DirectoryRegistry(path: options.registryDirectory) { log.warning("\($0)") }
-    log.info("Created subnet manager: Directory \(registry.path)")
-    return registry
+    return DirectoryLeases(options, log)
   }
 
   private func startHealthServer() throws(AgentFailure) -> HealthServer? {
@@ -66,7 +74,7 @@ struct AgentStart {
 
   /// Asks once a second until the configuration is usable; nil when a signal arrived first.
   private func awaitConfiguration(
-    _ registry: DirectoryRegistry, _ loop: inout AgentLoop
+    _ registry: any LeaseRegistry, _ loop: inout AgentLoop
   ) throws(AgentFailure) -> NetworkConfiguration? {
     while true {
       do {
@@ -99,7 +107,9 @@ struct AgentStart {
     }
   }
 
-  private func chooseInterface(_ configuration: NetworkConfiguration) throws(AgentFailure) -> ExternalInterface {
+  private func chooseInterface(
+    _ configuration: NetworkConfiguration, _ options: AgentOptions
+  ) throws(AgentFailure) -> ExternalInterface {
     let log = log
     do {
       var socket = try RouteSocket()

@@ -12,63 +12,72 @@ import Syscalls
 struct OverlayAgent: ~Copyable {
   private let node: AgentNode
   private let log: Logger
-  private let watcher: DirectoryWatcher
   private let subnetFile: SubnetFile
   private var path: VXLANDataPath
-  private var lease: Lease
   private var hasWrittenSubnetFile = false
   private var subnetFileRetry: Int64 = 100_000_000
   private var isReady = false
   private let rules = RuleStatus()
 
-  /// Time between looks at the whole registry, ns: a safety net behind the notifications.
-  private static let rescan: Int64 = 300_000_000_000
+  private init(_ node: AgentNode, _ subnetFile: SubnetFile, _ path: consuming VXLANDataPath) {
+    self.node = node
+    self.subnetFile = subnetFile
+    self.path = path
+    log = node.log
+  }
 
   /// Creates or adopts the devices, then takes the lease that publishes them (contract flanneld §12.1). Nothing is
   /// taken from the registry when the devices cannot be had.
-  init(_ node: AgentNode) throws(AgentFailure) {
-    self.node = node
-    log = node.log
+  /// - Returns: nil when a signal arrived first.
+  static func start(_ node: AgentNode, _ loop: inout AgentLoop) throws(AgentFailure) -> OverlayAgent? {
     let families = node.configuration.enabledFamilies
+    let planner = try makePlanner(node)
+    var path = try makePath(node, planner)
+    let macs: PerFamily<MACAddress>
+    do { macs = try path.register() } catch { throw AgentFailure("cannot register the network: \(error)") }
+    let attributes = LeaseAttributes(
+      publicIPs: node.interface.publicAddress, backendType: BackendType.vxlan.rawValue,
+      backendData: PerFamily { family in
+        macs[family].map { BackendData(VXLANData(vni: planner.configuration.vni, mac: $0).json) }
+      })
+    let acquired: Lease?
+    do throws(AgentFailure) { acquired = try node.registry.acquire(attributes, node, &loop) } catch {
+      path.undoRegistration()
+      throw error
+    }
+    guard let lease = acquired else {
+      path.undoRegistration()
+      return nil
+    }
+    node.log.info("Acquired the lease \(lease.title)")
+    path.configure(own: lease.subnets)
+    let subnetFile = SubnetFile(
+      networks: planner.networks, subnets: PerFamily { families.contains($0) ? lease.subnets[$0] : nil },
+      mtu: families.map { planner.configuration.deviceMTU($0, underlayMTU: node.interface.mtu) }.min() ?? 0,
+      masquerade: node.options.ipMasquerade)
+    return OverlayAgent(node, subnetFile, path)
+  }
+
+  private static func makePlanner(_ node: AgentNode) throws(AgentFailure) -> VXLANPlanner {
     do {
       _ = try BackendType(named: node.configuration.backendType)
       let planner = VXLANPlanner(
         configuration: try VXLANConfiguration(node.configuration.backendOptions),
         networks: PerFamily { node.configuration.network($0) })
-      try Self.check(planner, node)
-      // The watcher listens before the first look, so that no lease is missed.
-      let log = node.log
-      let watcher = try DirectoryWatcher(path: node.registry.path) { log.warning("\($0)") }
-      var path = try VXLANDataPath(
-        planner: planner, interface: node.interface,
-        storedMACs: Self.publishedMACs(watcher.snapshot, node), hasBlackholes: node.options.blackholeRoute,
-        log: node.log)
-      let macs = try path.register()
-      let attributes = LeaseAttributes(
-        publicIPs: node.interface.publicAddress, backendType: BackendType.vxlan.rawValue,
-        backendData: PerFamily { family in
-          macs[family].map { BackendData(VXLANData(vni: planner.configuration.vni, mac: $0).json) }
-        })
-      let previous = SubnetFile.previousSubnets(at: node.options.subnetFile) { log.warning("\($0)") }
-      let lease: Lease
-      do {
-        lease = try node.registry.acquire(
-          attributes, configuration: node.configuration, previous: previous, watcher: watcher)
-      } catch {
-        path.undoRegistration()
-        throw error
-      }
-      log.info("Acquired the lease \(lease.key)")
-      path.configure(own: lease.subnets)
-      subnetFile = SubnetFile(
-        networks: planner.networks, subnets: PerFamily { families.contains($0) ? lease.subnets[$0] : nil },
-        mtu: families.map { planner.configuration.deviceMTU($0, underlayMTU: node.interface.mtu) }.min() ?? 0,
-        masquerade: node.options.ipMasquerade)
-      self.watcher = watcher
-      self.path = path
-      self.lease = lease
+      try check(planner, node)
+      return planner
     } catch let error as AgentFailure {
       throw error
+    } catch {
+      throw AgentFailure("cannot register the network: \(error)")
+    }
+  }
+
+  private static func makePath(_ node: AgentNode, _ planner: VXLANPlanner) throws(AgentFailure) -> VXLANDataPath {
+    do {
+      return try VXLANDataPath(
+        planner: planner, interface: node.interface, storedMACs: node.registry.publishedMACs(node),
+        hasBlackholes: node.options.blackholeRoute, log: node.log)
     } catch {
       throw AgentFailure("cannot register the network: \(error)")
     }
@@ -104,30 +113,14 @@ struct OverlayAgent: ~Copyable {
     }
   }
 
-  /// The MACs this node published before, so that they stay the same when the devices are made again.
-  private static func publishedMACs(_ snapshot: LeaseSnapshot, _ node: AgentNode) -> PerFamily<MACAddress> {
-    let own = snapshot.leases.first { lease in
-      node.configuration.enabledFamilies.contains {
-        let ip = node.interface.publicAddress[$0]
-        return ip != nil && lease.attributes.publicIPs[$0] == ip
-      }
-    }
-    return PerFamily { family in
-      own?.attributes.backendData[family].flatMap { try? VXLANData(text: $0.text).mac }
-    }
-  }
-
   // MARK: the loop
 
   /// Runs until a signal, or until the lease is taken away.
   mutating func run(_ loop: inout AgentLoop) throws(AgentFailure) {
     guard try startRules(&loop) else { return }
     writeSubnetFile(&loop)
-    readRegistry()
     loop.watch(path.descriptor, as: .kernel)
-    loop.watch(watcher.descriptor, as: .registry)
-    loop.schedule(.resync, after: Self.rescan)
-    scheduleRenewal(&loop)
+    node.registry.attach(to: &loop)
     log.info("Running backend.")
     reconcile(&loop)
     while true {
@@ -136,38 +129,30 @@ struct OverlayAgent: ~Copyable {
       for event in events {
         switch event {
         case .signal: return
-        case .woken: updateReadiness()
+        case .woken: updateReadiness(&loop)
         case .ready(.kernel): path.readNotifications()
-        case .ready(.registry): readRegistry()
-        case .due(.resync):
-          loop.schedule(.resync, after: Self.rescan)
-          readRegistry(everything: true)
-        case .due(.renewal): renew()
         case .due(.subnetFile): writeSubnetFile(&loop)
         case .due(.quiet): Memory.release()
-        case .due(.expiry): if watcher.expire() { path.leasesChanged() }
         default: break
         }
+        if node.registry.handle(event, &loop) { path.leasesChanged() }
       }
-      guard ownsLease() else {
+      guard try node.registry.tend(&loop) else {
         log.info("Lease has been revoked. Shutting down daemon.")
         return
       }
       reconcile(&loop)
       if let reason = path.restartReason { throw AgentFailure(reason) }
-      scheduleRenewal(&loop)
     }
   }
 
   private mutating func reconcile(_ loop: inout AgentLoop) {
-    let watcher = watcher
-    if path.reconcileIfDue({ watcher.snapshot }) {
-      updateReadiness()
-      // Looked at again with each pass, and every hour: leases are renewed meanwhile and the wall clock may jump.
-      let wait = (watcher.nextExpiration ?? .max).subtractingReportingOverflow(Clock.realtime())
+    let registry = node.registry
+    if path.reconcileIfDue({ registry.snapshot }) {
+      updateReadiness(&loop)
       if path.hasGarbage { loop.schedule(.quiet, after: 500_000_000) }
       path.hasGarbage = false
-      loop.schedule(.expiry, after: min(wait.overflow ? .max : wait.partialValue, 3_600_000_000_000) + 1_000_000)
+      registry.applied(&loop)
     }
     if let deadline = path.deadline(now: Clock.monotonic()) { loop.schedule(.pass, at: deadline) }
   }
@@ -203,71 +188,6 @@ struct OverlayAgent: ~Copyable {
     return true
   }
 
-  private mutating func readRegistry(everything: Bool = false) {
-    do {
-      if try everything ? watcher.rescan() : watcher.read() { path.leasesChanged() }
-    } catch {
-      log.error("cannot read the registry, going on with what is known: \(error)")
-    }
-  }
-
-  // MARK: lease
-
-  /// The registry, without waiting for its lock: the loop has other things to do meanwhile.
-  private var registry: DirectoryRegistry {
-    var r = node.registry
-    r.lockTimeout = 0
-    return r
-  }
-
-  /// False when the lease was removed or given to another node. A lease that merely ended, on a machine that slept, is
-  /// renewed.
-  private mutating func ownsLease() -> Bool {
-    if let seen = watcher.snapshot[lease.key], seen.attributes.publicIPs == lease.attributes.publicIPs { return true }
-    do {
-      lease = try registry.renew(lease)
-      return true
-    } catch .leaseLost(_, let reason) {
-      log.warning("the lease \(lease.key) is gone: \(reason)")
-      return false
-    } catch .locked {
-      renewalRetry = Clock.monotonic() &+ 1_000_000_000
-      return true
-    } catch {
-      log.error("cannot check the lease: \(error)")
-      return true
-    }
-  }
-
-  private mutating func renew() {
-    do {
-      lease = try registry.renew(lease)
-      log.info("Lease renewed: \(lease.key)")
-    } catch .locked {
-      renewalRetry = Clock.monotonic() &+ 1_000_000_000
-    } catch {
-      // Tried again a minute later; a lost lease is found by `ownsLease`.
-      log.error("cannot renew the lease \(lease.key): \(error)")
-      renewalRetry = Clock.monotonic() &+ 60_000_000_000
-    }
-  }
-
-  private var renewalRetry: Int64?
-
-  private mutating func scheduleRenewal(_ loop: inout AgentLoop) {
-    if let retry = renewalRetry {
-      renewalRetry = nil
-      loop.schedule(.renewal, at: retry)
-      return
-    }
-    guard loop.deadline(of: .renewal) == nil, let expiration = lease.expiration else { return }
-    let margin = Int64(node.options.subnetLeaseRenewMargin) * 60_000_000_000
-    // Looked at once an hour at least: the wall clock may jump.
-    let wait = max(1_000_000_000, expiration - margin - Clock.realtime())
-    if wait > 3_600_000_000_000 { return }
-    loop.schedule(.renewal, after: wait)
-  }
-
   // MARK: subnet.env and readiness
 
   /// Failure is not the end: it is tried again, and the node is not ready meanwhile (contract flanneld §19.4).
@@ -276,7 +196,7 @@ struct OverlayAgent: ~Copyable {
       try subnetFile.write(to: node.options.subnetFile)
       hasWrittenSubnetFile = true
       log.info("Wrote subnet file to \(node.options.subnetFile)")
-      updateReadiness()
+      updateReadiness(&loop)
     } catch {
       log.warning("cannot write the subnet file, trying again: \(error)")
       node.readiness.state = .notReady(reason: "cannot write the subnet file: \(error)")
@@ -285,7 +205,7 @@ struct OverlayAgent: ~Copyable {
     }
   }
 
-  private mutating func updateReadiness() {
+  private mutating func updateReadiness(_ loop: inout AgentLoop) {
     guard hasWrittenSubnetFile else { return }
     if case .failed(let reason) = rules.state {
       node.readiness.state = .notReady(reason: "packet filter rules: \(reason)")
@@ -294,8 +214,9 @@ struct OverlayAgent: ~Copyable {
       if !isReady {
         log.info("flannel is ready")
         notifyServiceManager()
+        isReady = true
+        node.registry.networkIsUp(&loop)
       }
-      isReady = true
     } else {
       node.readiness.state = .notReady(reason: path.failureText)
     }

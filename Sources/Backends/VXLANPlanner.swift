@@ -11,11 +11,19 @@ public struct Peer: Hashable, Sendable {
   /// When its lease ends, ns since the epoch; nil = never. Of two leases that claim the same MAC the one renewed last
   /// is the living one.
   public var expiration: Int64?
+  /// The node's name where it is known; else empty.
+  public var name: String
+  /// Of two peers that claim the same addresses the one with the lower rank is served.
+  public var rank: Int
 
   /// Values per family may be missing: such a peer is served for the families that are complete.
   public init(
-    subnets: PerFamily<IPPrefix>, publicIPs: PerFamily<IPAddress>, macs: PerFamily<MACAddress>, expiration: Int64? = nil
+    subnets: PerFamily<IPPrefix>, publicIPs: PerFamily<IPAddress>, macs: PerFamily<MACAddress>,
+    expiration: Int64? = nil,
+    name: String = "", rank: Int = 0
   ) {
+    self.name = name
+    self.rank = rank
     self.subnets = subnets
     self.publicIPs = publicIPs
     self.macs = macs
@@ -153,8 +161,8 @@ public struct VXLANPlanner: Sendable {
         guard let mac = peer.macs[family] else { continue }
         if let holder = holders[mac], holder != subnet {
           plan.warnings.append(
-            "ignoring the lease of \(subnet) (\(publicIP)): its VTEP MAC \(mac) is also that of \(holder), which was renewed "
-              + "later; if both nodes are alive, delete \(configuration.deviceName(family)) on one and restart its agent"
+            "ignoring the lease of \(subnet) (\(publicIP)): its VTEP MAC \(mac) is also that of \(holder), "
+              + "which \(peer.expiration == nil ? "was known first" : "was renewed later"); if both nodes are alive, delete \(configuration.deviceName(family)) on one and restart its agent"
           )
           continue
         }
@@ -183,39 +191,50 @@ public struct VXLANPlanner: Sendable {
     var candidates: [(IPPrefix, Peer)] = []
     candidates.reserveCapacity(peers.count)
     for peer in peers {
-      guard let subnet = peer.subnets[family], subnet != own else { continue }
+      // A lease for the own subnet without a node's name is this node's own.
+      guard let subnet = peer.subnets[family], subnet != own || !peer.name.isEmpty else { continue }
+      let title = Self.title(subnet, peer)
       if let problem = problem(peer, family, network, context) {
-        warnings.append("ignoring the lease of \(subnet): \(problem)")
+        warnings.append("ignoring the lease of \(title): \(problem)")
         continue
       }
       guard network.contains(subnet) else {
-        warnings.append("ignoring the lease of \(subnet): it is outside of the cluster network \(network)")
+        warnings.append("ignoring the lease of \(title): it is outside of the cluster network \(network)")
         continue
       }
       guard peer.publicIPs[family] != nil, peer.macs[family] != nil || configuration.directRouting else {
         let missing = peer.publicIPs[family] == nil ? "public address" : "VTEP MAC"
         warnings.append(
-          "ignoring the lease of \(subnet): it carries no \(missing) for \(family == .ipv4 ? "IPv4" : "IPv6")")
+          "ignoring the lease of \(title): it carries no \(missing) for \(family == .ipv4 ? "IPv4" : "IPv6")")
         continue
       }
       guard !subnet.overlaps(own) else {
-        warnings.append("ignoring the lease of \(subnet): it overlaps this node's subnet \(own)")
+        warnings.append("ignoring the lease of \(title): it overlaps this node's subnet \(own)")
         continue
       }
       candidates.append((subnet, peer))
     }
-    candidates.sort { $0.0 < $1.0 }
+    candidates.sort { $0.0 != $1.0 ? $0.0 < $1.0 : $0.1.rank < $1.1.rank }
     // After sorting, an overlap is always with the last one kept.
     var kept: [(IPPrefix, Peer)] = []
     kept.reserveCapacity(candidates.count)
     for c in candidates {
-      if let last = kept.last?.0, last.overlaps(c.0) {
-        warnings.append("ignoring the lease of \(c.0): it overlaps the lease of \(last)")
-      } else {
+      guard let last = kept.last, last.0.overlaps(c.0) else {
         kept.append(c)
+        continue
       }
+      let (served, ignored) = c.1.rank < last.1.rank ? (c, last) : (last, c)
+      kept[kept.count - 1] = served
+      warnings.append(
+        "ignoring the lease of \(Self.title(ignored.0, ignored.1)): it overlaps the lease of "
+          + Self.title(served.0, served.1))
     }
     return kept
+  }
+
+  /// `10.244.3.0/24`, with the node's name where it is known.
+  private static func title(_ subnet: IPPrefix, _ peer: Peer) -> String {
+    peer.name.isEmpty ? "\(subnet)" : "\(subnet) of node \(peer.name)"
   }
 
   /// Why a peer's address or MAC cannot be used, or nil.
@@ -234,20 +253,17 @@ public struct VXLANPlanner: Sendable {
     return nil
   }
 
-  /// Which subnet each MAC belongs to: the one whose lease was renewed last, the lower one of two equals.
+  /// Which subnet each MAC belongs to: the one whose lease was renewed last, of equals the one that was
+  /// known first, then the lower one.
   private static func holders(_ peers: [(IPPrefix, Peer)], _ family: AddressFamily) -> [MACAddress: IPPrefix] {
     var out = [MACAddress: IPPrefix](minimumCapacity: peers.count)
-    var ends: [MACAddress: Int64] = [:]
+    var claims: [MACAddress: (end: Int64, rank: Int)] = [:]
     for (subnet, peer) in peers {
       guard let mac = peer.macs[family] else { continue }
-      let end = peer.expiration ?? .max
-      if out[mac] == nil {
-        out[mac] = subnet
-        ends[mac] = end
-      } else if let known = ends[mac], end > known {
-        out[mac] = subnet
-        ends[mac] = end
-      }
+      let claim = (end: peer.expiration ?? .max, rank: peer.rank)
+      if let known = claims[mac], (known.end, -known.rank) >= (claim.end, -claim.rank) { continue }
+      out[mac] = subnet
+      claims[mac] = claim
     }
     return out
   }

@@ -35,7 +35,9 @@ final class CredentialSource {
 
   /// Calls back with what to use now; at once, unless a program has to be run.
   func current(_ done: @escaping (Result<Credentials, AccessError>) -> Void) {
-    guard let plugin = access.identity.exec, !isFresh else { return done(Result { () throws(AccessError) in try make() }) }
+    guard let plugin = access.identity.exec, !isFresh else {
+      return done(Result { () throws(AccessError) in try make() })
+    }
     let pool = threads ?? NIOThreadPool(numberOfThreads: 1)
     threads = pool
     pool.start()

@@ -63,6 +63,18 @@ public final class KubeClient: Sendable {
     return try wait(KubeRequest(action: action, accept: settings.format), timeout)
   }
 
+  /// Reads an object without waiting for it.
+  /// - Parameters:
+  ///   - timeout: nanoseconds.
+  ///   - done: called once, on the client's thread.
+  public func get<Object: KubeObject>(
+    _ kind: Object.Type = Object.self, name: String, namespace: String = "", timeout: Int64,
+    done: @escaping @Sendable (Result<Object, KubeError>) -> Void
+  ) {
+    let action = KubeAction("get", Object.resource, namespace: namespace, name: name)
+    start(KubeRequest(action: action, accept: settings.format), timeout, done)
+  }
+
   /// Changes an object.
   /// - Parameters:
   ///   - subresource: `status`, or empty for the object itself.

@@ -17,7 +17,8 @@ public final class ObjectWatcher<Object: KubeObject>: Sendable {
   private let driver: NIOLoopBoundBox<WatchDriver<Object>?>
 
   init(
-    _ loop: ClientLoop, _ transport: NIOLoopBoundBox<Transport>, settings: KubeClient.Settings, annotations: AnnotationFilter,
+    _ loop: ClientLoop, _ transport: NIOLoopBoundBox<Transport>, settings: KubeClient.Settings,
+    annotations: AnnotationFilter,
     wake: @escaping @Sendable () -> Void
   ) {
     let shared = SharedReflector<Object>(settings, annotations, wake)

@@ -9,6 +9,10 @@ public struct Lease: Hashable, Sendable {
   public var attributes: LeaseAttributes
   /// Nanoseconds since the epoch; nil = a reservation, which never expires.
   public var expiration: Int64?
+  /// The node's name, where the registry knows it; else empty.
+  public var node = ""
+  /// Of two leases for the same addresses the one with the lower rank is served: it was known first.
+  public var rank = 0
 
   /// A reservation unless an expiration is given (nanoseconds since the epoch).
   public init(subnets: PerFamily<IPPrefix>, attributes: LeaseAttributes, expiration: Int64? = nil) {
@@ -21,6 +25,8 @@ public struct Lease: Hashable, Sendable {
   public func subnet(_ family: AddressFamily) -> IPPrefix? { subnets[family] }
   /// The lease's name in a registry.
   public var key: LeaseKey { LeaseKey(subnets) }
+  /// The lease in messages: `10.244.3.0-24 (node-3)`.
+  public var title: String { node.isEmpty ? key.description : "\(key) (\(node))" }
   /// True when the lease stays until it is removed by hand.
   public var isReservation: Bool { expiration == nil }
   /// True when the time of the lease is over.

@@ -56,7 +56,8 @@ final class Cluster {
       identity: identity)
   }
 
-  static func node(_ i: Int, mac: String = "0a:00:00:00:00:00", heartbeat: String = "2026-01-02T03:04:05Z") -> JSONValue {
+  static func node(_ i: Int, mac: String = "0a:00:00:00:00:00", heartbeat: String = "2026-01-02T03:04:05Z") -> JSONValue
+  {
     KubeFixtures.node(
       "node-\(i)", podCIDRs: ["10.244.\(i % 256).0/24"], address: "192.168.0.\(i % 256)",
       annotations: [

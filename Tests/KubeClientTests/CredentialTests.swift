@@ -66,7 +66,10 @@ import Testing
     defer { server.stop() }
     let access = ClusterAccess(
       server: try ServerURL(parsing: server.url), trust: .authorities(.file(certificates.authority)))
-    #expect(failure(access).hasPrefix("cannot get nodes node-1: \(server.url): its certificate is not signed by the authorities we have, or not valid now; compare the CA, and the clock, which says 20"))
+    #expect(
+      failure(access).hasPrefix(
+        "cannot get nodes node-1: \(server.url): its certificate is not signed by the authorities we have, or not valid now; compare the CA, and the clock, which says 20"
+      ))
   }
 
   @Test func theNameOfTheServer() throws {
@@ -114,7 +117,8 @@ import Testing
     #expect(try read(ClusterAccess.find(apiURL: server.url, kubeconfig: "")).name == "node-1")
     var access = ClusterAccess(server: try ServerURL(parsing: server.url))
     access.server.isEncrypted = true
-    #expect(failure(access).hasPrefix("cannot get nodes node-1: https://127.0.0.1:\(server.port): it does not speak TLS"))
+    #expect(
+      failure(access).hasPrefix("cannot get nodes node-1: https://127.0.0.1:\(server.port): it does not speak TLS"))
   }
 
   @Test func execPlugins() throws {

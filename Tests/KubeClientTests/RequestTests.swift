@@ -45,7 +45,9 @@ import Testing
 
   @Test func conditionsAreMergedByType() throws {
     let cluster = try Cluster()
-    let condition: JSONValue = ["type": "NetworkUnavailable", "status": "False", "reason": "FlannelIsUp", "message": "m"]
+    let condition: JSONValue = [
+      "type": "NetworkUnavailable", "status": "False", "reason": "FlannelIsUp", "message": "m",
+    ]
     let node: KubeNode = try cluster.client.patch(
       name: "node-0", subresource: "status", .strategicMerge, ["status": ["conditions": [condition]]],
       timeout: 10 * second)

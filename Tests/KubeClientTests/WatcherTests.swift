@@ -84,7 +84,8 @@ import Testing
   @Test(arguments: [WireFormat.json, .protobuf]) func everyFaultIsSurvived(_ format: WireFormat) throws {
     let cluster = try Cluster(format: format)
     cluster.server.fail(
-      "list", .drop, .cut, .status(500, reason: "InternalError"), .status(503, retryAfter: 0), .status(429, retryAfter: 0),
+      "list", .drop, .cut, .status(500, reason: "InternalError"), .status(503, retryAfter: 0),
+      .status(429, retryAfter: 0),
       .page(contentType: "text/html", body: "<html>"), .page(contentType: "application/json", body: "{\"items\":["))
     cluster.server.fail(
       "watch", .drop, .errorEvent(410), .status(410, reason: "Expired"), .cut, .errorEvent(500), .status(504),
@@ -188,7 +189,9 @@ import Testing
     cluster.server.put(Cluster.node(8))
     try eventually("the node is known") { watcher.count == 4 }
     cluster.server.closeConnections()
-    try eventually("the watch goes on") { cluster.server.requests("watch").count == 2 && cluster.server.watchCount == 1 }
+    try eventually("the watch goes on") {
+      cluster.server.requests("watch").count == 2 && cluster.server.watchCount == 1
+    }
     #expect(cluster.server.requests("list").filter { $0.query["limit"] != "1" }.count == 1)
   }
 

@@ -58,7 +58,8 @@ extension KubeAPIServer {
       for watch in state.watches.values where !state.isFrozen {
         let kind = watch.resource == "pods" ? "Pod" : "Node"
         let bookmark: JSONValue = [
-          "kind": .string(kind), "apiVersion": "v1", "metadata": ["resourceVersion": .string(String(state.store.version))],
+          "kind": .string(kind), "apiVersion": "v1",
+          "metadata": ["resourceVersion": .string(String(state.store.version))],
         ]
         state.send(bookmark, "BOOKMARK", watch)
       }

@@ -49,6 +49,7 @@ public final class KubeAPIServer: Sendable {
   let group: MultiThreadedEventLoopGroup
   private let tls: NIOSSLContext?
   private let address: String
+  private let socket: (@Sendable () throws -> Int32)?
   private let listener: Mutex<(any Channel)?>
 
   /// The port it listens on.
@@ -58,21 +59,22 @@ public final class KubeAPIServer: Sendable {
   /// - Parameters:
   ///   - certificates: nil = without TLS.
   ///   - wantsClientCertificate: whether clients need one of these certificates.
-  ///   - socket: a listening socket to use instead of opening one, in another network namespace, say.
+  ///   - socket: opens the bound socket to listen on, in another network namespace, say.
   public init(
     certificates: TestCertificates? = nil, wantsClientCertificate: Bool = false, address: String = "127.0.0.1",
-    port: Int = 0, socket: Int32? = nil
+    port: Int = 0, socket: (@Sendable () throws -> Int32)? = nil
   ) throws {
     group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     state = Mutex(KubeServerState())
     tls = try certificates.map { try Self.context($0, wantsClientCertificate) }
     self.address = address
+    self.socket = socket
     listener = Mutex(nil)
     let bootstrap = Self.bootstrap(group)
     let handler = Handlers()
     let prepared = bootstrap.childChannelInitializer { [tls] channel in handler.prepare(channel, tls) }
     let channel =
-      try socket.map { try prepared.withBoundSocket($0).wait() }
+      try socket.map { try prepared.withBoundSocket($0()).wait() }
       ?? prepared.bind(host: address, port: port).wait()
     self.port = channel.localAddress?.port ?? port
     listener.withLock { $0 = channel }
@@ -102,8 +104,9 @@ public final class KubeAPIServer: Sendable {
   public func listen() throws {
     let handler = Handlers()
     handler.serve(self)
-    let channel = try Self.bootstrap(group).childChannelInitializer { [tls] channel in handler.prepare(channel, tls) }
-      .bind(host: address, port: port).wait()
+    let prepared = Self.bootstrap(group).childChannelInitializer { [tls] channel in handler.prepare(channel, tls) }
+    let channel =
+      try socket.map { try prepared.withBoundSocket($0()).wait() } ?? prepared.bind(host: address, port: port).wait()
     listener.withLock { $0 = channel }
   }
 

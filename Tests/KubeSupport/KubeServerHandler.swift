@@ -42,7 +42,11 @@ final class KubeServerHandler: ChannelInboundHandler {
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if let event = event as? WatchBytes { write(event.bytes, context) } else { context.fireUserInboundEventTriggered(event) }
+    if let event = event as? WatchBytes {
+      write(event.bytes, context)
+    } else {
+      context.fireUserInboundEventTriggered(event)
+    }
   }
 
   private func write(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
@@ -72,7 +76,8 @@ final class KubeServerHandler: ChannelInboundHandler {
       let watch = KubeServerState.Watch(channel: channel, resource: "nodes", format: request.format ?? .json)
       begin(watch.format, context)
       server.state.withLock {
-        $0.send(Self.status(code, code == 410 ? "Expired" : "InternalError", "too old resource version"), "ERROR", watch)
+        $0.send(
+          Self.status(code, code == 410 ? "Expired" : "InternalError", "too old resource version"), "ERROR", watch)
       }
     }
   }
@@ -94,7 +99,8 @@ final class KubeServerHandler: ChannelInboundHandler {
       return refuse(403, "Forbidden", text, request, context)
     }
     guard let format = request.format(hasProtobuf: hasProtobuf) else {
-      return refuse(406, "NotAcceptable", "only the following media types are accepted: application/json", request, context)
+      return refuse(
+        406, "NotAcceptable", "only the following media types are accepted: application/json", request, context)
     }
     switch request.verb {
     case "list": list(request, format, context)
@@ -182,9 +188,11 @@ final class KubeServerHandler: ChannelInboundHandler {
     case "application/merge-patch+json": object.merge(change, isStrategic: false)
     case "application/json-patch+json":
       guard object.apply(operations: change.arrayValue ?? []) else {
-        return refuse(422, "Invalid", "the server rejected our request due to an error in our request", request, context)
+        return refuse(
+          422, "Invalid", "the server rejected our request due to an error in our request", request, context)
       }
-    default: return refuse(415, "UnsupportedMediaType", "the body of the request was in an unknown format", request, context)
+    default:
+      return refuse(415, "UnsupportedMediaType", "the body of the request was in an unknown format", request, context)
     }
     server.put(object, resource: request.plural)
     guard let now = server.object(request.key, resource: request.plural) else { return }
@@ -215,7 +223,8 @@ extension KubeServerHandler {
   }
 
   private func refuse(
-    _ code: Int, _ reason: String, _ message: String, _ request: KubeAPIServer.Request, _ context: ChannelHandlerContext,
+    _ code: Int, _ reason: String, _ message: String, _ request: KubeAPIServer.Request,
+    _ context: ChannelHandlerContext,
     retryAfter: Int? = nil
   ) {
     let hasProtobuf = server.state.withLock { $0.hasProtobuf }

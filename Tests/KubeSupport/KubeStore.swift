@@ -107,7 +107,7 @@ extension JSONValue {
   }
 
   /// Strategic merge: lists of objects with `type` are merged by it, other lists are replaced, null removes.
-  mutating func merge(_ patch: JSONValue, isStrategic: Bool) {
+  public mutating func merge(_ patch: JSONValue, isStrategic: Bool) {
     switch (self, patch) {
     case (_, .object(let changes)):
       var object = objectValue ?? JSONObject()

@@ -19,7 +19,8 @@ private let formats: [WireFormat] = [.json, .protobuf]
     #expect(node.podCIDRs == ["10.244.3.0/24", "fd00:3::/64"])
     #expect(node.internalIPs == ["192.168.0.3"])
     #expect(
-      node.annotations.map(\.name) == ["backend-data", "backend-type", "kube-subnet-manager", "public-ip"].map { flannel + $0 })
+      node.annotations.map(\.name)
+        == ["backend-data", "backend-type", "kube-subnet-manager", "public-ip"].map { flannel + $0 })
     #expect(node.annotation(flannel + "backend-data") == #"{"VNI":1,"VtepMAC":"0a:1b:2c:3d:4e:5f"}"#)
     #expect(node.annotation("node.alpha.kubernetes.io/ttl") == nil)
     #expect(
@@ -84,7 +85,8 @@ private let formats: [WireFormat] = [.json, .protobuf]
   }
 
   @Test func escapes() throws {
-    let text = #"{"metadata":{"name":"a\u0041\n\"\\\/\t\ud83d\ude00\ud83dx\u00e9","annotations":{"flannel.alpha\u002ecoreos.com/x":"\u0000"}}}"#
+    let text =
+      #"{"metadata":{"name":"a\u0041\n\"\\\/\t\ud83d\ude00\ud83dx\u00e9","annotations":{"flannel.alpha\u002ecoreos.com/x":"\u0000"}}}"#
     for size in [1, 2, 3, 1000] {
       let node = try #require(try decode(Array(text.utf8), .json, .object, pieces: size).nodes.first)
       #expect(node.name == "aA\n\"\\/\t😀\u{fffd}xé")

@@ -75,7 +75,8 @@ import Testing
   @Test(arguments: [
     "", " ", "{", "{]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{\"a\":1 \"b\":2}", "{\"a\":nul}", "{\"a\":tru}",
     "{\"a\":+1}", "{'a':1}", "{\"metadata\":{\"name\":\"\\x\"}}", "{\"metadata\":{\"name\":\"\\u12g4\"}}",
-    "{\"metadata\":{\"name\":\"\\u12\"}}", "\u{0}", "{\"metadata\":{\"name\":\"n\"}", "{\"metadata\":[{\"name\":\"n\"}}",
+    "{\"metadata\":{\"name\":\"\\u12\"}}", "\u{0}", "{\"metadata\":{\"name\":\"n\"}",
+    "{\"metadata\":[{\"name\":\"n\"}}",
     "{\"a\\z\":1}",
   ]) func malformedJSON(_ text: String) {
     #expect(throws: WireError.self) { try decode(Array(text.utf8), .json, .object) }
@@ -97,14 +98,16 @@ import Testing
     #expect(throws: WireError.self) { try decode(TestProtobuf.envelope(node), .protobuf, .object) }
   }
 
-  @Test(arguments: [
-    // The wrong magic; an endless number; a length of 2^63; a group; field 0; a length beyond its message.
-    [0x7b, 0x22, 0x6b, 0x22],
-    [0x6b, 0x38, 0x73, 0, 0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
-    [0x6b, 0x38, 0x73, 0, 0x12, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1],
-    [0x6b, 0x38, 0x73, 0, 0x0b], [0x6b, 0x38, 0x73, 0, 0x02, 0], [0x6b, 0x38, 0x73, 0, 0x12, 4, 0x0a, 9, 0x0a, 0],
-    [0x6b, 0x38, 0x73, 0, 0x12, 2, 0x0a, 0x80, 0x80],
-  ] as [[UInt8]]) func malformedProtobuf(_ bytes: [UInt8]) {
+  @Test(
+    arguments: [
+      // The wrong magic; an endless number; a length of 2^63; a group; field 0; a length beyond its message.
+      [0x7b, 0x22, 0x6b, 0x22],
+      [0x6b, 0x38, 0x73, 0, 0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+      [0x6b, 0x38, 0x73, 0, 0x12, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1],
+      [0x6b, 0x38, 0x73, 0, 0x0b], [0x6b, 0x38, 0x73, 0, 0x02, 0], [0x6b, 0x38, 0x73, 0, 0x12, 4, 0x0a, 9, 0x0a, 0],
+      [0x6b, 0x38, 0x73, 0, 0x12, 2, 0x0a, 0x80, 0x80],
+    ] as [[UInt8]]) func malformedProtobuf(_ bytes: [UInt8])
+  {
     for size in [1, 100] {
       #expect(throws: WireError.self) { try decode(bytes, .protobuf, .object, pieces: size) }
     }

@@ -110,7 +110,8 @@ private func message(_ text: String) -> String {
     let place = "/etc/kube/config: "
     func broken(_ old: String, _ new: String) -> String { message(replacing(old, new)) }
     let current = "current-context: admin@kubernetes"
-    #expect(broken(current, "") == place + "current-context: it is not set; set it with: kubectl config use-context NAME")
+    #expect(
+      broken(current, "") == place + "current-context: it is not set; set it with: kubectl config use-context NAME")
     #expect(
       broken(current, "current-context: x") == place
         + "current-context: \"x\" is not in contexts; there are: admin@kubernetes, other, broken, stranger, anonymous")
@@ -132,7 +133,7 @@ private func message(_ text: String) -> String {
         + "users[0].user.client-certificate: it is missing: a certificate is of no use without its key, nor a key without its certificate"
     )
     #expect(message("[a, b]") == place + "expected a kubeconfig with clusters, users and contexts, found array")
-    #expect(message("a: [") .hasPrefix(place + "line "))
+    #expect(message("a: [").hasPrefix(place + "line "))
     #expect(message("contexts: x\ncurrent-context: y") == place + "contexts: expected a list, found string")
     #expect(
       broken("    token: abc", "    username: u") == "no error")
@@ -200,7 +201,9 @@ private func message(_ text: String) -> String {
 
   @Test func hostileYAML() {
     let deep = String(repeating: "[", count: 100_000)
-    let bombs = ["a: &a [x]\nb: *a", deep, "{", "a: b: c", "- - -\n\t- x", "%YAML 9.9\n---\n", "\u{0}", "? [a]\n: b", "!!"]
+    let bombs = [
+      "a: &a [x]\nb: *a", deep, "{", "a: b: c", "- - -\n\t- x", "%YAML 9.9\n---\n", "\u{0}", "? [a]\n: b", "!!",
+    ]
     for text in bombs { #expect(throws: YAMLError.self, "\(text.prefix(20))") { try YAML.parse(Array(text.utf8)) } }
     #expect(throws: YAMLError.self) { try YAML.parse([0xff, 0xfe, 0xfd]) }
     #expect((try? YAML.parse([])) == .null)
@@ -264,7 +267,8 @@ extension ClusterAccess {
   }
 
   @Test(arguments: [
-    "ftp://x", "https://", "https://u@h", "https://h:x", "https://h:0", "https://fd00::1:443", "https://[fd00::1", "https://h?q",
+    "ftp://x", "https://", "https://u@h", "https://h:x", "https://h:0", "https://fd00::1:443", "https://[fd00::1",
+    "https://h?q",
     "https://h h", "https://[fd00::1]x",
   ]) func badURLs(_ text: String) {
     #expect(throws: ServerURLError.self) { try ServerURL(parsing: text) }
@@ -275,7 +279,9 @@ extension ClusterAccess {
       ("1970-01-01T00:00:00Z", 0), ("2000-02-29T23:59:59Z", 951_868_799), ("2026-11-26T03:00:20+01:00", 1_795_658_420),
       ("2026-01-02T03:04:05.123456Z", 1_767_323_045), ("1969-12-31T23:59:59Z", -1),
     ] as [(String, Int64)] { #expect(Timestamp.seconds(parsing: text) == seconds, "\(text)") }
-    for text in ["", "2026-01-02", "2026-13-02T03:04:05Z", "2026-01-02T03:04:05", "2026-01-02T03:04:05.Z", "x026-01-02T03:04:05Z"] {
+    for text in [
+      "", "2026-01-02", "2026-13-02T03:04:05Z", "2026-01-02T03:04:05", "2026-01-02T03:04:05.Z", "x026-01-02T03:04:05Z",
+    ] {
       #expect(Timestamp.seconds(parsing: text) == nil)
     }
     for seconds: Int64 in [0, -1, 951_868_799, 1_795_658_420, 4_102_444_800] {

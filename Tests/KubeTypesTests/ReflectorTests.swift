@@ -103,7 +103,9 @@ private final class Player {
       if let object = node.objectValue, var inner = object["status"]?.objectValue,
         var conditions = inner["conditions"]?.arrayValue, var outer = node.objectValue
       {
-        conditions[0] = ["type": "Ready", "status": "True", "lastHeartbeatTime": .string("2026-01-02T03:04:\(version % 60)Z")]
+        conditions[0] = [
+          "type": "Ready", "status": "True", "lastHeartbeatTime": .string("2026-01-02T03:04:\(version % 60)Z"),
+        ]
         inner["conditions"] = .array(conditions)
         outer["status"] = .object(inner)
         node = .object(outer)
@@ -197,7 +199,8 @@ private final class Player {
     player.sync("a")
     _ = player.request()
     player.head()
-    let stale = event("DELETED", sampleNode("a", version: 50), .json) + event("ADDED", sampleNode("x", version: 51), .json)
+    let stale =
+      event("DELETED", sampleNode("a", version: 50), .json) + event("ADDED", sampleNode("x", version: 51), .json)
     #expect(!player.body(stale))
     #expect(player.names == ["a"])
     #expect(player.request() == .list(continue: "", limit: 500))
@@ -309,8 +312,10 @@ private final class Player {
     _ = player.request()
     player.refuse(code, "TooManyRequests", "slow down", retryAfter: 20)
     #expect((20...22).contains(player.delay()))
-    #expect(player.reflector.machine.problem == .refused(
-      KubeStatus(code: code, reason: "TooManyRequests", message: "slow down", retryAfter: 20)))
+    #expect(
+      player.reflector.machine.problem
+        == .refused(
+          KubeStatus(code: code, reason: "TooManyRequests", message: "slow down", retryAfter: 20)))
   }
 
   @Test func aServerCannotSendUsAwayForEver() {

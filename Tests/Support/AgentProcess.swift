@@ -16,18 +16,19 @@ public final class AgentProcess {
   /// - Parameters:
   ///   - rules: leave the packet filter rules on; without it the agent programs none unless `flags` ask for them.
   ///   - path: `PATH` of the agent; nil = the test's environment.
+  ///   - registry: the directory registry; nil = `flags` name another one.
+  ///   - variables: added to the environment, as `NAME=VALUE`.
   public init(
-    in namespace: TestNamespace, registry: String, directory: String, name: String, flags: [String] = [],
-    rules: Bool = false, path: String? = nil
+    in namespace: TestNamespace, registry: String?, directory: String, name: String, flags: [String] = [],
+    rules: Bool = false, path: String? = nil, variables: [String] = []
   ) throws {
-    environment = path.map { ["PATH=\($0)"] }
+    environment = path.map { ["PATH=\($0)"] + variables } ?? (variables.isEmpty ? nil : Environment.all + variables)
     logPath = "\(directory)/\(name).log"
     subnetFile = "\(directory)/\(name)/subnet.env"
     arguments =
       [
-        "--net=\(namespace.path)", try builtProduct("weft"), "agent", "--registry-dir", registry, "--iface", "eth0",
-        "--subnet-file", subnetFile,
-      ] + (rules ? [] : ["--iptables-forward-rules=false"]) + flags
+        "--net=\(namespace.path)", try builtProduct("weft"), "agent", "--iface", "eth0", "--subnet-file", subnetFile,
+      ] + (registry.map { ["--registry-dir", $0] } ?? []) + (rules ? [] : ["--iptables-forward-rules=false"]) + flags
     try start()
   }
 

@@ -120,12 +120,14 @@ struct VXLANDataPath: ~Copyable {
     peers = []
     peers.reserveCapacity(snapshot.leases.count)
     for lease in snapshot.leases {
-      if let own, planner.networks.families.contains(where: { own[$0] != nil && own[$0] == lease.subnets[$0] }) {
+      if lease.node.isEmpty, let own,
+        planner.networks.families.contains(where: { own[$0] != nil && own[$0] == lease.subnets[$0] })
+      {
         continue
       }
       guard lease.attributes.backendType == "vxlan" else {
         leaseWarnings.append(
-          "ignoring the lease \(lease.key): its back end is \"\(lease.attributes.backendType)\", expected \"vxlan\"")
+          "ignoring the lease \(lease.title): its back end is \"\(lease.attributes.backendType)\", expected \"vxlan\"")
         continue
       }
       var found = PerFamily<MACAddress>()
@@ -134,12 +136,13 @@ struct VXLANDataPath: ~Copyable {
         do throws(BackendError) {
           found[family] = try VXLANData(text: data.text).mac
         } catch {
-          leaseWarnings.append("unusable back-end data in the lease \(lease.key): \(error)")
+          leaseWarnings.append("unusable back-end data in the lease \(lease.title): \(error)")
         }
       }
       peers.append(
         Peer(
-          subnets: lease.subnets, publicIPs: lease.attributes.publicIPs, macs: found, expiration: lease.expiration))
+          subnets: lease.subnets, publicIPs: lease.attributes.publicIPs, macs: found, expiration: lease.expiration,
+          name: lease.node, rank: lease.rank))
     }
   }
 

@@ -13,7 +13,9 @@ public enum KubeFixtures {
     var metadata = JSONObject([
       ("name", .string(name)), ("uid", .string("6a0f4c3e-0000-4000-8000-\(name)")),
       ("creationTimestamp", "2026-01-01T00:00:00Z"),
-      ("labels", ["kubernetes.io/arch": "amd64", "kubernetes.io/hostname": .string(name), "kubernetes.io/os": "linux"]),
+      (
+        "labels", ["kubernetes.io/arch": "amd64", "kubernetes.io/hostname": .string(name), "kubernetes.io/os": "linux"]
+      ),
       ("annotations", .object(marks)),
     ])
     if isLarge { metadata["managedFields"] = managedFields }
@@ -24,7 +26,10 @@ public enum KubeFixtures {
     }
     var status = JSONObject([
       ("capacity", ["cpu": "8", "memory": "32786432Ki", "pods": "110"]),
-      ("conditions", .array(["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"].map { condition($0, heartbeat) })),
+      (
+        "conditions",
+        .array(["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"].map { condition($0, heartbeat) })
+      ),
       (
         "addresses",
         [["type": "InternalIP", "address": .string(address)], ["type": "Hostname", "address": .string(name)]]
@@ -32,7 +37,8 @@ public enum KubeFixtures {
     ])
     if isLarge { status["images"] = images }
     return [
-      "kind": "Node", "apiVersion": "v1", "metadata": .object(metadata), "spec": .object(spec), "status": .object(status),
+      "kind": "Node", "apiVersion": "v1", "metadata": .object(metadata), "spec": .object(spec),
+      "status": .object(status),
     ]
   }
 
@@ -70,7 +76,8 @@ public enum KubeFixtures {
       let digest = String(repeating: "0123456789abcdef", count: 4)
       return [
         "names": [
-          .string("registry.invalid/team/component-\(i)@sha256:\(digest)"), .string("registry.invalid/team/component-\(i):v1.2.3"),
+          .string("registry.invalid/team/component-\(i)@sha256:\(digest)"),
+          .string("registry.invalid/team/component-\(i):v1.2.3"),
         ], "sizeBytes": .integer(10_000_000 + i),
       ]
     })

@@ -54,7 +54,11 @@ public enum TestProtobuf {
           (
             "nodeInfo",
             .message(
-              7, [("machineID", .text(1)), ("kernelVersion", .text(4)), ("osImage", .text(5)), ("kubeletVersion", .text(7))]
+              7,
+              [
+                ("machineID", .text(1)), ("kernelVersion", .text(4)), ("osImage", .text(5)),
+                ("kubeletVersion", .text(7)),
+              ]
             )
           ), ("images", .message(8, [("names", .text(1)), ("sizeBytes", .number(2))])),
         ])
