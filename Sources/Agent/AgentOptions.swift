@@ -107,11 +107,11 @@ extension AgentOptions {
       "do not ask for fully random source ports when masquerading"),
     .bool(
       "kube-subnet-mgr", \.kubeSubnetManager,
-      "take subnets from the Kubernetes API instead of etcd (not in this version)"),
+      "take subnets from the Kubernetes API instead of etcd"),
     .string(
-      "kube-api-url", \.kubeAPIURL, "`URL` of the Kubernetes API, when not running in a pod (not in this version)"),
-    .string("kube-annotation-prefix", \.kubeAnnotationPrefix, "prefix of the node annotations (not in this version)"),
-    .string("kubeconfig-file", \.kubeconfigFile, "kubeconfig `file`, when not running in a pod (not in this version)"),
+      "kube-api-url", \.kubeAPIURL, "`URL` of the Kubernetes API, when not running in a pod"),
+    .string("kube-annotation-prefix", \.kubeAnnotationPrefix, "prefix of the node annotations"),
+    .string("kubeconfig-file", \.kubeconfigFile, "kubeconfig `file`, when not running in a pod"),
     .bool("version", \.version, "print the version and exit"),
     .string("healthz-ip", \.healthAddress, "IP `address` the health server listens on"),
     .int("healthz-port", \.healthPort, "`port` the health server listens on; 0 = no health server"),
@@ -124,10 +124,10 @@ extension AgentOptions {
       "ip-blackhole-route", \.blackholeRoute, "keep a black-hole route for the node's own subnet"),
     .string(
       "net-config-path", \.networkConfigPath,
-      "`file` with the network configuration (with -kube-subnet-mgr) (not in this version)"),
+      "`file` with the network configuration (with -kube-subnet-mgr)"),
     .bool(
       "set-node-network-unavailable", \.setNodeNetworkUnavailable,
-      "clear the node's NetworkUnavailable condition when the network is ready (not in this version)"),
+      "clear the node's NetworkUnavailable condition when the network is ready"),
     .string("v", \.verbosity, "log `level`: 2 and more also shows details", check: verbosityProblem),
     .string(
       "vmodule", \.verbosityByModule, "comma separated list of pattern=N for the log level of single files",
