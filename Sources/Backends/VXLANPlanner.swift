@@ -92,6 +92,8 @@ public struct VXLANPlanner: Sendable {
     public var devices: PerFamily<Int32>
     /// Overlay routes currently use next-hop objects.
     public var usesNexthops: Bool
+    /// Whether overlay routes use next-hop objects, when that is not to be decided by the number of peers.
+    public var nexthopChoice: Bool?
     /// Ids of next-hop objects that are not ours.
     public var foreignNexthops: Set<UInt32>
     /// The own subnets get black-hole routes (`--ip-blackhole-route`).
@@ -137,7 +139,7 @@ public struct VXLANPlanner: Sendable {
   /// stable order: of two that claim the same thing the first one is served and the other one reported.
   public func plan(peers: [Peer], _ context: Context) -> NetworkPlan {
     var plan = NetworkPlan()
-    let nexthops = wantsNexthops(peers: peers.count, current: context.usesNexthops)
+    let nexthops = context.nexthopChoice ?? wantsNexthops(peers: peers.count, current: context.usesNexthops)
     var usedIDs = context.foreignNexthops
     for family in networks.families {
       guard let network = networks[family], let own = context.own[family], let device = context.devices[family] else {
@@ -180,6 +182,30 @@ public struct VXLANPlanner: Sendable {
       }
     }
     return plan
+  }
+
+  /// The peers whose plan may depend on some of them: these, and those that claim the same addresses or MACs, and so on.
+  /// The plan for them alone is a part of the plan for all, except for the ids of next-hop objects of IPv6.
+  public func related(to seeds: [Peer], in peers: [Peer]) -> [Peer] {
+    var found = Set<Int>()
+    var open = seeds
+    while !open.isEmpty {
+      let wanted = open
+      open = []
+      for (i, peer) in peers.enumerated() where !found.contains(i) && wanted.contains(where: { Self.meet($0, peer) }) {
+        found.insert(i)
+        open.append(peer)
+      }
+    }
+    return found.sorted().map { peers[$0] }
+  }
+
+  private static func meet(_ a: Peer, _ b: Peer) -> Bool {
+    for family in AddressFamily.allCases {
+      if let x = a.subnets[family], let y = b.subnets[family], x.overlaps(y) { return true }
+      if let x = a.macs[family], let y = b.macs[family], x == y { return true }
+    }
+    return false
   }
 
   /// The peers of a family that can be served, with their subnets, in ascending order of the subnets: inside the

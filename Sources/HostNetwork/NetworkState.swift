@@ -15,6 +15,15 @@ public struct NetworkState: Equatable, Sendable {
 
   /// Nothing of ours is there.
   public init() {}
+
+  /// What is there when a plan was carried out.
+  public init(_ plan: NetworkPlan) {
+    addresses = plan.addresses
+    neighbours = plan.neighbours
+    fdb = plan.fdb
+    nexthops = plan.nexthops
+    routes = plan.routes.map(\.comparable)
+  }
 }
 
 /// The difference between a plan and the kernel, by kind.

@@ -8,11 +8,11 @@ public struct Relevance: Sendable {
   private let deviceNames: Set<String>
   private let underlay: String
   private let watchesForeignRoutes: Bool
-  private let addresses: Expected<InterfaceAddress>
-  private let neighbours: Expected<Neighbour>
-  private let fdb: Expected<FDBEntry>
-  private let nexthops: Expected<Nexthop>
-  private let routes: Expected<Route>
+  private var addresses: Expected<InterfaceAddress>
+  private var neighbours: Expected<Neighbour>
+  private var fdb: Expected<FDBEntry>
+  private var nexthops: Expected<Nexthop>
+  private var routes: Expected<Route>
   private var links: [String: Link]
 
   /// - Parameters:
@@ -32,6 +32,15 @@ public struct Relevance: Sendable {
     fdb = Expected(plan.fdb)
     nexthops = Expected(plan.nexthops)
     routes = Expected(plan.routes)
+  }
+
+  /// Part of the plan was replaced.
+  public mutating func replace(_ old: NetworkPlan, by new: NetworkPlan) {
+    addresses.replace(old.addresses, by: new.addresses)
+    neighbours.replace(old.neighbours, by: new.neighbours)
+    fdb.replace(old.fdb, by: new.fdb)
+    nexthops.replace(old.nexthops, by: new.nexthops)
+    routes.replace(old.routes, by: new.routes)
   }
 
   /// True when a pass should look at the kernel again.
@@ -68,18 +77,28 @@ public struct Relevance: Sendable {
 /// Which objects of a kind the plan has, as hashes: a large cluster's plan is not kept a second time. Two objects with
 /// one hash would hide a change until the next periodic pass; with 64 bits that does not happen.
 private struct Expected<Object: KernelObject & Hashable>: Sendable {
-  private let keys: Set<Int>
-  private let values: Set<Int>
+  private var keys: Set<Int>
+  private var values: Set<Int>
 
   init(_ objects: [Object]) {
-    var keys = Set<Int>(minimumCapacity: objects.count)
-    var values = Set<Int>(minimumCapacity: objects.count)
+    keys = Set<Int>(minimumCapacity: objects.count)
+    values = Set<Int>(minimumCapacity: objects.count)
+    insert(objects)
+  }
+
+  private mutating func insert(_ objects: [Object]) {
     for o in objects {
       keys.insert(o.id.hashValue)
       values.insert(o.hashValue)
     }
-    self.keys = keys
-    self.values = values
+  }
+
+  mutating func replace(_ old: [Object], by new: [Object]) {
+    for o in old {
+      keys.remove(o.id.hashValue)
+      values.remove(o.hashValue)
+    }
+    insert(new)
   }
 
   /// A planned object went or has another value, or one of ours is there that is not planned.

@@ -112,7 +112,8 @@ import Testing
     let without = AgentOptions.flags.flags.filter { $0.usage.hasSuffix("(not in this version)") }.map(\.name)
     #expect(without.contains("etcd-endpoints"))
     for works in [
-      "iface", "kube-subnet-mgr", "kubeconfig-file", "ip-masq", "iptables-resync", "ip-blackhole-route", "public-ip", "registry-dir", "healthz-port", "v",
+      "iface", "kube-subnet-mgr", "kubeconfig-file", "ip-masq", "iptables-resync", "ip-blackhole-route", "public-ip",
+      "registry-dir", "healthz-port", "v",
     ] { #expect(!without.contains(works)) }
   }
 }

@@ -205,3 +205,53 @@ private func peer(_ subnet: String, _ ip: String, _ m: String?) throws -> Peer {
     }
   }
 }
+
+/// A few peers planned alone, as a pass over changed leases does.
+@Suite struct RelatedPeersTests {
+  /// What is planned for the changed peers and their relatives, put in place of what was planned for them before, is
+  /// the plan for all.
+  @Test(arguments: 0..<200) func aPartOfThePlanIsTheDifference(_ seed: UInt64) throws {
+    var random = Random(state: seed &+ 1)
+    let planner = VXLANPlanner(
+      configuration: VXLANConfiguration(), networks: PerFamily(ipv4: try prefix("10.244.0.0/16")))
+    var context = VXLANPlanner.Context(
+      own: PerFamily(ipv4: try prefix("10.244.3.0/24")), ownPublicIPs: PerFamily(ipv4: try address("172.31.77.11")),
+      devices: PerFamily(ipv4: 3))
+    context.nexthopChoice = seed % 2 == 0
+    var rank = 0
+    // Few subnets and MACs, so that many clash.
+    func some() throws -> Peer {
+      rank += 1
+      let subnet = try prefix(
+        Bool.random(using: &random)
+          ? "10.244.\(Int.random(in: 0..<24, using: &random)).0/24"
+          : "10.244.\(Int.random(in: 0..<6, using: &random) * 4).0/22")
+      return Peer(
+        subnets: PerFamily(ipv4: subnet),
+        publicIPs: PerFamily(ipv4: try address("192.168.0.\(Int.random(in: 1..<200, using: &random))")),
+        macs: PerFamily(ipv4: try mac("0a:00:00:00:00:0\(Int.random(in: 0..<9, using: &random))")), name: "p\(rank)",
+        rank: rank)
+    }
+    let before = try (0..<14).map { _ in try some() }
+    let gone = before.filter { _ in Int.random(in: 0..<5, using: &random) == 0 }
+    let new = try (0..<Int.random(in: 0..<4, using: &random)).map { _ in try some() }
+    let after = before.filter { !gone.contains($0) } + new
+    let old = planner.plan(peers: planner.related(to: gone + new, in: before), context)
+    let part = planner.plan(peers: planner.related(to: gone + new, in: after), context)
+    func patched<T: Hashable>(_ path: KeyPath<NetworkPlan, [T]>) -> Bool {
+      let all = Set(planner.plan(peers: before, context)[keyPath: path])
+      return all.isSuperset(of: old[keyPath: path])
+        && all.subtracting(old[keyPath: path]).union(part[keyPath: path])
+          == Set(planner.plan(peers: after, context)[keyPath: path])
+    }
+    #expect(patched(\.routes) && patched(\.fdb) && patched(\.neighbours) && patched(\.nexthops))
+  }
+
+  private struct Random: RandomNumberGenerator {
+    var state: UInt64
+    mutating func next() -> UInt64 {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return state ^ state >> 29
+    }
+  }
+}

@@ -35,7 +35,9 @@ import Testing
     defer { cluster.remove() }
     cluster.server.deny("create", "events")
     let agent = try cluster.agent(0)
-    try eventually("the right is named\n\(agent.log)") { agent.log.contains("resources [\"events\"], verbs [\"create\"]") }
+    try eventually("the right is named\n\(agent.log)") {
+      agent.log.contains("resources [\"events\"], verbs [\"create\"]")
+    }
     cluster.server.put(KubernetesCluster.node(0, podCIDRs: ["10.244.1.0/24"]))
     try cluster.waitUntilReady(0, agent)
   }
@@ -57,10 +59,13 @@ import Testing
     let text = try Files.text(cluster.directory.file("kubeconfig"))
     let ours = try KubernetesCluster.certificates.get().authority
     let other = try TestCertificates()
-    try cluster.directory.write(text.split(separator: ours, omittingEmptySubsequences: false).joined(separator: other.authority), to: "kubeconfig")
+    try cluster.directory.write(
+      text.split(separator: ours, omittingEmptySubsequences: false).joined(separator: other.authority), to: "kubeconfig"
+    )
     let agent = try cluster.agent(0)
     try eventually("CA and clock are named\n\(agent.log)") {
-      cluster.readiness(0)?.contains("its certificate is not signed by the authorities we have, or not valid now") == true
+      cluster.readiness(0)?.contains("its certificate is not signed by the authorities we have, or not valid now")
+        == true
     }
     #expect(agent.log.contains("compare the CA, and the clock, which says 20"))
   }

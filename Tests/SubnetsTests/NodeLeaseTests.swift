@@ -84,7 +84,8 @@ import Testing
   @Test func nodesThatTakeNoPart() throws {
     #expect(try reader().lease(of: node("n", ["10.244.1.0/24"], [("public-ip", "192.168.0.9")])) == nil)
     #expect(try reader().lease(of: node("n", ["10.244.1.0/24"], [("kube-subnet-manager", "false")])) == nil)
-    #expect(try reader().lease(of: node("n", [], [("kube-subnet-manager", "true"), ("public-ip", "192.168.0.9")])) == nil)
+    #expect(
+      try reader().lease(of: node("n", [], [("kube-subnet-manager", "true"), ("public-ip", "192.168.0.9")])) == nil)
     #expect(throws: NodeLeaseError.self) {
       try reader().lease(of: node("n", ["10.244.1.0/24"], [("kube-subnet-manager", "true"), ("public-ip", "x")]))
     }
@@ -121,7 +122,10 @@ import Testing
         let mine = try #require(snapshot.leases.first { $0.node == lease.node })
         #expect(mine.subnets == lease.subnets && mine.attributes == lease.attributes)
       }
-      #expect(zip(snapshot.leases, snapshot.leases.dropFirst()).allSatisfy { $0.key < $1.key || $0.key == $1.key && $0.rank < $1.rank })
+      #expect(
+        zip(snapshot.leases, snapshot.leases.dropFirst()).allSatisfy {
+          $0.key < $1.key || $0.key == $1.key && $0.rank < $1.rank
+        })
       #expect(leases.put(batch.filter { known[$0.name] == $0 }) == false)
     }
   }
@@ -138,7 +142,8 @@ import Testing
     #expect(read.own.name == "own" && read.own.annotations.elementsEqual(own.annotations, by: ==))
     #expect(read.own.podCIDRs == ["10.244.1.0/24"] && read.own.uid == own.uid)
     #expect(read.others.map(\.name) == ["a", "b"])
-    #expect(try read.others.map { try reader().lease(of: $0) } == [others[0], others[2]].map { try reader().lease(of: $0) })
+    #expect(
+      try read.others.map { try reader().lease(of: $0) } == [others[0], others[2]].map { try reader().lease(of: $0) })
     for text in ["", "{", #"{"items":[]}"#, #"{"items":[{}]}"#, "[1]"] {
       try Files.writeAtomically(Array(text.utf8), to: path, mode: 0o600)
       #expect(throws: NodeArchiveError.self) { try NodeArchive.read(path) }
@@ -152,7 +157,8 @@ import Testing
       backendData: PerFamily(ipv4: BackendData(["VNI": 1])))
     let fresh = try node("own", ["10.244.1.0/24"], [])
     let all = fresh.annotationChanges(attributes, names: names)
-    #expect(all.map(\.name) == ["backend-data", "backend-type", "kube-subnet-manager", "public-ip"].map { prefix + $0 })
+    #expect(
+      all.map(\.name) == ["backend-data", "backend-type", "kube-subnet-manager", "public-ip"].map { prefix + $0 })
     #expect(all.map(\.value) == [#"{"VNI":1}"#, "vxlan", "true", "192.168.0.1"])
     let marks = all.map { (String($0.name.dropFirst(prefix.utf8.count)), $0.value) }
     #expect(try node("own", [], marks).annotationChanges(attributes, names: names).isEmpty)

@@ -15,22 +15,30 @@ struct VXLANDataPath: ~Copyable {
   private let baseMTU: UInt32
   private let published: PerFamily<IPAddress>
   private let hasBlackholes: Bool
-  private let log: Logger
+  let log: Logger
 
-  private var host: HostNetwork
+  var host: HostNetwork
   private var monitor: RouteMonitor
   private var schedule = Schedule()
   private var underlay: Underlay
   private var macs: PerFamily<MACAddress>
-  private var own: PerFamily<IPPrefix>?
-  private var peers: [Peer] = []
+  var own: PerFamily<IPPrefix>?
+  /// The leases that `peers` are made from.
+  var leases: [Lease] = []
+  var peers: [Peer] = []
   private var revision: UInt64?
   private var leaseWarnings: [String] = []
-  private var relevance: Relevance?
+  var relevance: Relevance?
+  /// What the last pass over everything planned with.
+  var context: VXLANPlanner.Context?
   private var usesNexthops = false
-  private var logged: Set<String> = []
+  var logged: Set<String> = []
   private var lastFailures: [ApplyFailure] = []
   private var hasConverged = false
+  /// Something may be different in the kernel.
+  private var isKernelDirty = true
+  /// When everything was looked at last, monotonic ns.
+  private var lastLook: Int64 = 0
   /// The last passes were large: memory can be given back once it is quiet.
   var hasGarbage = false
   /// Devices that did not exist before `register`.
@@ -104,6 +112,7 @@ struct VXLANDataPath: ~Copyable {
   mutating func configure(own: PerFamily<IPPrefix>) {
     self.own = own
     hasNewInput = true
+    isKernelDirty = true
     schedule.changed()
   }
 
@@ -116,34 +125,36 @@ struct VXLANDataPath: ~Copyable {
   private mutating func take(_ snapshot: LeaseSnapshot) {
     guard snapshot.revision != revision else { return }
     revision = snapshot.revision
-    leaseWarnings = []
-    peers = []
-    peers.reserveCapacity(snapshot.leases.count)
-    for lease in snapshot.leases {
-      if lease.node.isEmpty, let own,
-        planner.networks.families.contains(where: { own[$0] != nil && own[$0] == lease.subnets[$0] })
-      {
-        continue
-      }
-      guard lease.attributes.backendType == "vxlan" else {
-        leaseWarnings.append(
-          "ignoring the lease \(lease.title): its back end is \"\(lease.attributes.backendType)\", expected \"vxlan\"")
-        continue
-      }
-      var found = PerFamily<MACAddress>()
-      for family in lease.subnets.families {
-        guard let data = lease.attributes.backendData[family] else { continue }
-        do throws(BackendError) {
-          found[family] = try VXLANData(text: data.text).mac
-        } catch {
-          leaseWarnings.append("unusable back-end data in the lease \(lease.title): \(error)")
-        }
-      }
-      peers.append(
-        Peer(
-          subnets: lease.subnets, publicIPs: lease.attributes.publicIPs, macs: found, expiration: lease.expiration,
-          name: lease.node, rank: lease.rank))
+    leases = snapshot.leases
+    var warnings: [String] = []
+    peers = leases.compactMap { peer($0, &warnings) }
+    leaseWarnings = warnings
+  }
+
+  /// The node that another node's lease makes known; nil for the own one, and for one that cannot be served.
+  func peer(_ lease: Lease, _ warnings: inout [String]) -> Peer? {
+    if lease.node.isEmpty, let own,
+      planner.networks.families.contains(where: { own[$0] != nil && own[$0] == lease.subnets[$0] })
+    {
+      return nil
     }
+    guard lease.attributes.backendType == "vxlan" else {
+      warnings.append(
+        "ignoring the lease \(lease.title): its back end is \"\(lease.attributes.backendType)\", expected \"vxlan\"")
+      return nil
+    }
+    var found = PerFamily<MACAddress>()
+    for family in lease.subnets.families {
+      guard let data = lease.attributes.backendData[family] else { continue }
+      do throws(BackendError) {
+        found[family] = try VXLANData(text: data.text).mac
+      } catch {
+        warnings.append("unusable back-end data in the lease \(lease.title): \(error)")
+      }
+    }
+    return Peer(
+      subnets: lease.subnets, publicIPs: lease.attributes.publicIPs, macs: found, expiration: lease.expiration,
+      name: lease.node, rank: lease.rank)
   }
 
   // MARK: the loop's side
@@ -165,7 +176,10 @@ struct VXLANDataPath: ~Copyable {
       log.warning("\(error); looking at everything again")
       concerned = true
     }
-    if concerned { schedule.changed() }
+    if concerned {
+      isKernelDirty = true
+      schedule.changed()
+    }
   }
 
   /// Monotonic time of the next pass; nil before `configure`.
@@ -181,14 +195,22 @@ struct VXLANDataPath: ~Copyable {
     let began = Clock.monotonic()
     guard own != nil, schedule.isDue(now: began) else { return false }
     var report = PassReport()
-    take(snapshot())
+    let latest = snapshot()
     do {
-      try pass(&report)
+      if try mayBeQuick(began, latest) && quickPass(latest.leases, &report) {
+        revision = latest.revision
+      } else {
+        take(latest)
+        isKernelDirty = false
+        lastLook = began
+        try pass(&report)
+      }
     } catch {
       report.failures.append(ApplyFailure("\(error)"))
     }
     tell(report)
     lastFailures = report.failures
+    if !report.failures.isEmpty { isKernelDirty = true }
     if report.updated + report.removed > 500 || !hasConverged { hasGarbage = true }
     if report.failures.isEmpty {
       hasConverged = true
@@ -196,6 +218,12 @@ struct VXLANDataPath: ~Copyable {
     }
     schedule.finished(began: began, ended: Clock.monotonic(), succeeded: report.failures.isEmpty)
     return true
+  }
+
+  /// Whether it is enough to look at the leases that have changed: nothing else has, and the kernel was as planned.
+  private func mayBeQuick(_ now: Int64, _ latest: LeaseSnapshot) -> Bool {
+    hasConverged && lastFailures.isEmpty && !isKernelDirty && latest.revision != revision
+      && now - lastLook < schedule.resync && !planner.configuration.directRouting
   }
 
   private mutating func pass(_ report: inout PassReport) throws {
@@ -214,8 +242,9 @@ struct VXLANDataPath: ~Copyable {
     let nexthops = try host.nexthops()
     state.nexthops = nexthops.filter { ownership.owns($0) }
     usesNexthops = !state.nexthops.isEmpty
-    let plan = makePlan(
-      own, devices, foreign: Set(nexthops.lazy.filter { !ownership.owns($0) }.map(\.id)))
+    let context = makeContext(own, devices, foreign: Set(nexthops.lazy.filter { !ownership.owns($0) }.map(\.id)))
+    self.context = context
+    let plan = planner.plan(peers: peers, context)
     // From here on notifications are judged by this plan; what happens during the pass is in the monitor's queue.
     relevance = Relevance(
       plan: plan, ownership: ownership, deviceNames: Set(links.map(\.name)), underlay: interfaceName,
@@ -230,21 +259,19 @@ struct VXLANDataPath: ~Copyable {
     warn(plan.warnings + leaseWarnings)
   }
 
-  private mutating func makePlan(
+  private mutating func makeContext(
     _ own: PerFamily<IPPrefix>, _ devices: PerFamily<Int32>, foreign: Set<UInt32>
-  ) -> NetworkPlan {
+  ) -> VXLANPlanner.Context {
     var direct: [IPAddress: Int32] = [:]
     if planner.configuration.directRouting {
       for peer in peers {
         for ip in peer.publicIPs.values where direct[ip] == nil { direct[ip] = host.directInterface(to: ip) ?? 0 }
       }
     }
-    return planner.plan(
-      peers: peers,
-      VXLANPlanner.Context(
-        own: own, ownPublicIPs: published, ownMACs: macs, devices: devices, usesNexthops: usesNexthops,
-        foreignNexthops: foreign, hasBlackholes: hasBlackholes,
-        directInterface: { ip in direct[ip].flatMap { $0 == 0 ? nil : $0 } }))
+    return VXLANPlanner.Context(
+      own: own, ownPublicIPs: published, ownMACs: macs, devices: devices, usesNexthops: usesNexthops,
+      foreignNexthops: foreign, hasBlackholes: hasBlackholes,
+      directInterface: { ip in direct[ip].flatMap { $0 == 0 ? nil : $0 } })
   }
 
   /// Follows the external interface when it was created again or changed (contract flanneld §19.27). While it is away
