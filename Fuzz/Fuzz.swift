@@ -20,6 +20,8 @@ private func decoder(_ choice: UInt8) -> (([UInt8]) -> Void)? {
   case UInt8(ascii: "L"): fuzzLease
   case UInt8(ascii: "P"): fuzzCNI
   case UInt8(ascii: "I"): fuzzIptables
+  case UInt8(ascii: "K"): fuzzKubernetes
+  case UInt8(ascii: "Y"): fuzzKubeconfig
   default: nil
   }
 }
