@@ -118,6 +118,7 @@ let package = Package(
         "Netlink", "HostNetwork", "Firewall", "Backends", "CNI", "Subnets", "NetTypes", "JSON", "Syscalls",
         "TestSupport",
       ]),
+    tests("RuntimeTests", ["NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
     tests("FaultTests", ["CNI", "Subnets", "NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
   ]
 )
