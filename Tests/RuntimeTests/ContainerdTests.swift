@@ -6,27 +6,11 @@ import Testing
 
 private let vxlan = #"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}"#
 
-/// The network configuration that the chart installs (contract install §3), for a version of the CNI specification and a
-/// kind of rules.
-private func list(_ version: String = "0.3.1", backend: String = "iptables") -> String {
-  #"""
-  {"name":"cbr0","cniVersion":"\#(version)","plugins":[
-    {"type":"flannel","delegate":{"hairpinMode":true,"isDefaultGateway":true}},
-    {"type":"portmap","backend":"\#(backend)","capabilities":{"portMappings":true}}]}
-  """#
-}
-
 /// Debian's containerd calls the plugins: through CRI, as kubelet has it do, and for `ctr`.
-@Suite(.needsRoot, .needsPrograms("containerd", "ctr", "runc", "busybox"), .serialized, .timeLimit(.minutes(3)))
+@Suite(
+  .needsRoot, .needsPrograms("containerd", "ctr", "runc", "busybox", "iptables-save", "nft"), .serialized,
+  .timeLimit(.minutes(3)))
 struct ContainerdTests {
-  /// The subnet that a node's agent wrote.
-  private func subnet(_ agent: AgentProcess) throws -> IPPrefix {
-    try eventually("subnet.env\n\(agent.log)", within: 30) { Files.exists(agent.subnetFile) }
-    let lines = try Files.text(agent.subnetFile).split(separator: "\n")
-    let line = try #require(lines.first { $0.hasPrefix("FLANNEL_SUBNET=") })
-    return try #require(IPPrefix(line.dropFirst("FLANNEL_SUBNET=".count))).network
-  }
-
   /// A node is ready when the configuration arrives, not before, and pods start once the agent has written its subnet;
   /// a failed start leaves nothing.
   @Test func theNodeIsReadyWithTheConfiguration() throws {
@@ -40,7 +24,7 @@ struct ContainerdTests {
     #expect(!early.isTrue && early.message.contains("cni plugin not initialized"), "\(early)")
     #expect(throws: UnaryCall.Failure.self, "no pod without a network") { try containerd.cri.run("early") }
 
-    try containerd.node.install(list())
+    try containerd.node.install(ConfigurationList.flannel())
     try eventually("NetworkReady\n\(containerd.node.log)") { try containerd.networkReady().isTrue }
     #expect(throws: UnaryCall.Failure.self, "no pod without a subnet") { try containerd.cri.run("waiting") }
     #expect(containerd.node.log.contains("/run/flannel/subnet.env"), "\(containerd.node.log)")
@@ -48,7 +32,7 @@ struct ContainerdTests {
     #expect(containerd.node.reservations().isEmpty)
 
     let agent = try cluster.agent(0, rules: true)
-    let subnet = try subnet(agent)
+    let subnet = try agent.subnet()
     let pod = try containerd.cri.run("waiting")
     #expect(subnet.contains(try #require(IPAddress(pod.address))), "\(pod.address) is in \(subnet)")
     try containerd.cri.remove(pod)
@@ -59,8 +43,8 @@ struct ContainerdTests {
   }
 
   /// Pods of two nodes reach each other, their host ports answer, and a stopped pod leaves nothing.
-  @Test(arguments: [("0.3.1", "iptables"), ("1.0.0", "nftables")])
-  func podsOfTwoNodes(_ version: String, _ backend: String) throws {
+  @Test(arguments: [("0.3.1", nil), ("1.0.0", "nftables")])
+  func podsOfTwoNodes(_ version: String, _ backend: String?) throws {
     let cluster = try TestCluster(nodes: 2, configuration: vxlan)
     defer { cluster.remove() }
     let agents = try [0, 1].map { try cluster.agent($0, rules: true) }
@@ -70,9 +54,9 @@ struct ContainerdTests {
     var pods: [CRIClient.Pod] = []
     for (i, node) in nodes.enumerated() {
       try node.load(image)
-      try node.node.install(list(version, backend: backend))
+      try node.node.install(ConfigurationList.flannel(version, backend: backend))
       try eventually("NetworkReady\n\(node.node.log)") { try node.networkReady().isTrue }
-      let subnet = try subnet(agents[i])
+      let subnet = try agents[i].subnet()
       pods.append(try node.cri.run("web\(i)", ports: [.init(host: 18080, container: 80)]))
       #expect(subnet.contains(try #require(IPAddress(pods[i].address))), "\(pods[i].address) is in \(subnet)")
       try expectNetwork(of: pods[i], on: node)
@@ -119,6 +103,34 @@ struct ContainerdTests {
     #expect(try Files.list(node.node.path("/run/netns")).isEmpty)
   }
 
+  /// Pods that are started and stopped at the same time, as after a reboot, get addresses of their own and leave nothing.
+  @Test func podsAtTheSameTime() throws {
+    let cluster = try TestCluster(nodes: 1, configuration: vxlan)
+    defer { cluster.remove() }
+    let agent = try cluster.agent(0, rules: true)
+    let containerd = try ContainerdNode(cluster, 0)
+    defer { containerd.node.stop() }
+    try containerd.load(TestImage(in: cluster.directory))
+    try containerd.node.install(ConfigurationList.flannel())
+    let subnet = try agent.subnet()
+    try eventually("NetworkReady\n\(containerd.node.log)") { try containerd.networkReady().isTrue }
+    let cri = containerd.cri
+    let pods = try simultaneously(0..<12) { i in
+      try cri.run("web\(i)", ports: [.init(host: 18080 + i, container: 80)])
+    }
+    let addresses = Set(pods.compactMap { IPAddress($0.address) })
+    #expect(addresses.count == pods.count && addresses.allSatisfy(subnet.contains), "\(addresses)")
+    #expect(Set(containerd.node.reservations()) == Set(pods.map(\.address)))
+    for i in pods.indices {
+      #expect(try Client.connect("127.0.0.1", UInt16(18080 + i), from: cluster.nodes[0]) == "web\(i)\n")
+    }
+    _ = try simultaneously(pods) { try cri.remove($0) }
+    #expect(containerd.node.reservations().isEmpty)
+    #expect(try containerd.node.ports().isEmpty)
+    #expect(try containerd.node.rules(with: "dports 180").isEmpty)
+    for pod in pods { #expect(try containerd.node.rules(with: "\(pod.address):").isEmpty) }
+  }
+
   /// `ctr run --cni` gives a container a network for as long as it runs.
   @Test func ctrRunsAContainerWithANetwork() throws {
     let cluster = try TestCluster(nodes: 2, configuration: vxlan)
@@ -129,9 +141,9 @@ struct ContainerdTests {
     defer { for node in nodes { node.node.stop() } }
     for node in nodes {
       try node.load(image)
-      try node.node.install(list())
+      try node.node.install(ConfigurationList.flannel())
     }
-    let subnets = try agents.map(subnet)
+    let subnets = try agents.map { try $0.subnet() }
     try eventually("NetworkReady\n\(nodes[1].node.log)") { try nodes[1].networkReady().isTrue }
     let pod = try nodes[1].cri.run("web")
     let script = "ip -o -4 addr show dev eth0 && ping -c 1 -W 5 \(pod.address) && nc \(pod.address) 80"

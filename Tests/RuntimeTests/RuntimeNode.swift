@@ -3,8 +3,8 @@ import Syscalls
 import TestSupport
 import Testing
 
-/// A node with a view of its own of what a container runtime and its plugins use: `/run`, `/etc/cni`, `/opt/cni/bin` and
-/// `/var/lib` are in memory, and so are the runtime's images and containers. Its processes are in a process namespace
+/// A node with a view of its own of what a container runtime and its plugins use: `/run`, `/dev/shm`, `/etc/cni`, `/opt`
+/// and `/var/lib` are in memory, and so are the runtime's images and containers. Its processes are in a process namespace
 /// and end together, whatever they started.
 final class RuntimeNode {
   /// The node's network namespace.
@@ -28,6 +28,7 @@ final class RuntimeNode {
     rm -rf /etc/cni
     mount -t tmpfs -o mode=0755 tmpfs /var/lib
     mount -t tmpfs -o mode=0755 tmpfs /opt
+    mount -t tmpfs -o mode=1777 tmpfs /dev/shm
     mkdir -p /etc/cni/net.d /opt/cni/bin /var/lib/cni
     mount --bind "$plugins" /opt/cni/bin
     # Debian's runtimes look here as well; only ours may be found.
