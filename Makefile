@@ -12,7 +12,8 @@ DESTDIR ?=
 
 BUILD_PACKAGES := binutils libyaml-dev
 DEMO_PACKAGES := iproute2 containernetworking-plugins iptables nftables
-TEST_PACKAGES := $(DEMO_PACKAGES) conntrack openssl util-linux procps iputils-ping
+RUNTIME_PACKAGES := containerd runc podman conmon busybox-static
+TEST_PACKAGES := $(DEMO_PACKAGES) $(RUNTIME_PACKAGES) conntrack openssl util-linux procps iputils-ping
 SOURCES := $(shell find Sources -name '*.swift' -o -name '*.c' -o -name '*.h') Package.swift
 FORMATTED := Package.swift Sources Tests Benchmarks Fuzz
 CNI_PLUGINS := flannel bridge host-local loopback portmap
