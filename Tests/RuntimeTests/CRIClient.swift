@@ -20,9 +20,11 @@ struct CRIClient: Sendable {
   }
 
   /// A pod as the runtime describes it.
-  struct Pod: Sendable {
+  struct Pod: Hashable, Sendable {
     let id: String
-    let address: String
+    /// The first of these is the one that kubelet reports as the pod's.
+    let addresses: [String]
+    var address: String { addresses.first ?? "" }
   }
 
   /// The runtime's conditions by name.
@@ -38,9 +40,14 @@ struct CRIClient: Sendable {
   func run(_ name: String, ports: [HostPort] = []) throws -> Pod {
     var request = ProtocolBuffer()
     request.add(1, configuration(name, ports))
-    let id = try call("RunPodSandbox", request).text(1)
-    let status = try call("PodSandboxStatus", reference(id)).messages(1).first
-    return Pod(id: id, address: status?.messages(5).first?.text(1) ?? "")
+    return try pod(try call("RunPodSandbox", request).text(1))
+  }
+
+  /// What the runtime says about a pod it has.
+  func pod(_ id: String) throws -> Pod {
+    let network = try call("PodSandboxStatus", reference(id)).messages(1).first?.messages(5).first
+    let addresses = [network?.text(1) ?? ""] + (network?.messages(2) ?? []).map { $0.text(1) }
+    return Pod(id: id, addresses: addresses.filter { !$0.isEmpty })
   }
 
   /// Stops a pod and frees its network; not an error when it has been stopped.

@@ -14,9 +14,35 @@ final class ContainerdNode {
   init(_ cluster: TestCluster, _ index: Int) throws {
     socket = "\(cluster.directory.path)/c\(index).sock"
     let file = try cluster.directory.write(Self.configuration(socket), to: "c\(index).toml")
-    node = try RuntimeNode(cluster, index, ["/usr/bin/containerd", "--config", file])
+    node = try RuntimeNode(cluster, index, ["/bin/sh", "-c", Self.supervisor, "sh", file])
     cri = CRIClient(socket: socket, controlGroup: "/\(node.name)")
+    try awaitAnswer()
+  }
+
+  /// Starts containerd again when it ends, as systemd does.
+  private static let supervisor = """
+    while :; do
+      /usr/bin/containerd --config "$1" &
+      echo $! > /run/containerd.pid
+      wait $!
+      sleep 0.1
+    done
+    """
+
+  private func awaitAnswer() throws {
     try eventually("containerd answers\n\(node.log)", within: 30) { (try? cri.conditions()) != nil }
+  }
+
+  /// Kills containerd and waits until it has been started again and answers.
+  func killAndAwaitNext() throws {
+    let pid = try Files.text(node.path("/run/containerd.pid")).split(separator: "\n").first
+    let output = try node.run("/bin/kill", ["-KILL", String(try #require(pid))])
+    #expect(output.exit.isSuccess, "\(output.errorText)")
+    try eventually("another containerd\n\(node.log)") {
+      let now = try Files.text(node.path("/run/containerd.pid")).split(separator: "\n").first
+      return now != nil && now != pid
+    }
+    try awaitAnswer()
   }
 
   /// containerd 1.6 (CRI v1). The tracing plugins and other snapshotters only fill the log.

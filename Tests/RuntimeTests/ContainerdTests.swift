@@ -66,6 +66,8 @@ struct ContainerdTests {
       let ping = try node.exec(pods[i], "ping", "-c", "1", "-W", "5", pods[other].address)
       #expect(ping.exit.isSuccess, "\(ping.text)\(ping.errorText)")
       #expect(try node.exec(pods[i], "nc", pods[other].address, "80").text == "web\(other)\n")
+      // Its own host port leads a pod back to itself.
+      #expect(try node.exec(pods[i], "nc", "172.31.77.\(11 + i)", "18080").text == "web\(i)\n")
       // The host port, from the other node, from the node itself and by its loopback address.
       let address = "172.31.77.\(11 + i)"
       #expect(try Client.connect(address, 18080, from: cluster.nodes[other]) == "web\(i)\n")
@@ -99,8 +101,68 @@ struct ContainerdTests {
     #expect(node.node.reservations().isEmpty)
     #expect(try node.node.ports().isEmpty)
     #expect(try node.node.rules(with: "18080").isEmpty)
-    #expect(try node.node.rules(with: pod.address).isEmpty)
+    for address in pod.addresses { #expect(try node.node.rules(with: address).isEmpty) }
     #expect(try Files.list(node.node.path("/run/netns")).isEmpty)
+  }
+
+  /// A pod of a dual-stack network has an address of each family, and both work across nodes and for host ports.
+  @Test func dualStack() throws {
+    let cluster = try TestCluster(
+      nodes: 2,
+      configuration: """
+        {"Network":"10.244.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:10:244::/48","Backend":{"Type":"vxlan"}}
+        """)
+    defer { cluster.remove() }
+    let agents = try [0, 1].map { try cluster.agent($0, rules: true) }
+    let image = try TestImage(in: cluster.directory)
+    let nodes = try [0, 1].map { try ContainerdNode(cluster, $0) }
+    defer { for node in nodes { node.node.stop() } }
+    var pods: [CRIClient.Pod] = []
+    for (i, node) in nodes.enumerated() {
+      try node.load(image)
+      try node.node.install(ConfigurationList.flannel())
+      _ = try agents[i].subnet()
+      try eventually("NetworkReady\n\(node.node.log)") { try node.networkReady().isTrue }
+      pods.append(try node.cri.run("web\(i)", ports: [.init(host: 18080, container: 80)]))
+      #expect(pods[i].addresses.compactMap { IPAddress($0)?.family } == [.ipv4, .ipv6], "\(pods[i])")
+      #expect(node.node.reservations() == pods[i].addresses.sorted())
+    }
+    for address in pods[1].addresses {
+      // The kernel first makes sure that nobody else has an IPv6 address.
+      try eventually("an answer of \(address)") {
+        try nodes[0].exec(pods[0], "ping", "-c", "1", "-W", "2", address).exit.isSuccess
+      }
+    }
+    for address in ["172.31.77.12", "fd77::12"] {
+      #expect(try Client.connect(address, 18080, from: cluster.nodes[0]) == "web1\n", "\(address)")
+    }
+    for (i, node) in nodes.enumerated() {
+      try node.cri.remove(pods[i])
+      try expectNothing(of: pods[i], on: node)
+    }
+  }
+
+  /// containerd is killed and started again: pods stay as they are, and what was started before can be freed.
+  @Test func containerdIsKilled() throws {
+    let cluster = try TestCluster(nodes: 1, configuration: vxlan)
+    defer { cluster.remove() }
+    let agent = try cluster.agent(0, rules: true)
+    let containerd = try ContainerdNode(cluster, 0)
+    defer { containerd.node.stop() }
+    try containerd.load(TestImage(in: cluster.directory))
+    try containerd.node.install(ConfigurationList.flannel())
+    _ = try agent.subnet()
+    try eventually("NetworkReady\n\(containerd.node.log)") { try containerd.networkReady().isTrue }
+    let old = try containerd.cri.run("old", ports: [.init(host: 18080, container: 80)])
+    func answer() throws -> String? { try Client.connect("127.0.0.1", 18080, from: cluster.nodes[0]) }
+    try containerd.killAndAwaitNext()
+    #expect(try answer() == "old\n")
+    #expect(try containerd.networkReady().isTrue)
+    #expect(try containerd.cri.pod(old.id) == old)
+    let new = try containerd.cri.run("new")
+    #expect(containerd.node.reservations().count == 2)
+    for pod in [old, new] { try containerd.cri.remove(pod) }
+    for pod in [old, new] { try expectNothing(of: pod, on: containerd) }
   }
 
   /// Pods that are started and stopped at the same time, as after a reboot, get addresses of their own and leave nothing.

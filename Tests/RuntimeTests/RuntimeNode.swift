@@ -1,4 +1,5 @@
 import Glibc
+import NetTypes
 import Syscalls
 import TestSupport
 import Testing
@@ -123,7 +124,7 @@ final class RuntimeNode {
 extension RuntimeNode {
   /// Addresses that host-local keeps for a network: the names of its files.
   func reservations(of network: String = "cbr0") -> [String] {
-    ((try? Files.list(path("/var/lib/cni/networks/\(network)"))) ?? []).filter { $0.first?.isNumber == true }.sorted()
+    ((try? Files.list(path("/var/lib/cni/networks/\(network)"))) ?? []).filter { IPAddress($0) != nil }.sorted()
   }
 
   /// Names of the devices on the pods' bridge.
@@ -134,9 +135,12 @@ extension RuntimeNode {
 
   /// Rules of both kinds that have a word in them.
   func rules(with word: String) throws -> [String] {
-    let iptables = try run("/usr/sbin/iptables-save", [])
-    let nftables = try run("/usr/sbin/nft", ["list", "ruleset"])
-    #expect(iptables.exit.isSuccess && nftables.exit.isSuccess, "\(iptables.errorText)\(nftables.errorText)")
-    return (iptables.text + nftables.text).split(separator: "\n").map(\.trimmingSpaces).filter { $0.contains(word) }
+    var text = ""
+    for (tool, arguments) in [("iptables-save", []), ("ip6tables-save", []), ("nft", ["list", "ruleset"])] {
+      let output = try run("/usr/sbin/\(tool)", arguments)
+      #expect(output.exit.isSuccess, "\(tool): \(output.errorText)")
+      text += output.text
+    }
+    return text.split(separator: "\n").map(\.trimmingSpaces).filter { $0.contains(word) }
   }
 }
