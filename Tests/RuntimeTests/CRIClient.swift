@@ -1,4 +1,4 @@
-import NetTypes
+import Syscalls
 
 /// The calls that kubelet makes to a container runtime (CRI, `runtime.v1`).
 struct CRIClient: Sendable {
@@ -6,6 +6,8 @@ struct CRIClient: Sendable {
   let socket: String
   /// Where the pods' control groups go.
   let controlGroup: String
+  /// The runtime's log.
+  let logPath: String
 
   /// One condition of the runtime: `RuntimeReady`, `NetworkReady`.
   struct Condition {
@@ -83,9 +85,15 @@ struct CRIClient: Sendable {
 
   private func call(_ method: String, _ request: ProtocolBuffer) throws -> ProtocolBuffer {
     let call = UnaryCall(socket: socket, path: "/runtime.v1.RuntimeService/\(method)")
-    guard let answer = ProtocolBuffer(decoding: try call(request.bytes)) else {
-      throw UnaryCall.Failure(description: "\(method): the answer is no message")
+    do {
+      guard let answer = ProtocolBuffer(decoding: try call(request.bytes)) else {
+        throw UnaryCall.Failure(description: "\(method): the answer is no message")
+      }
+      return answer
+    } catch let failure as UnaryCall.Failure {
+      // The runtime writes the reason before it answers.
+      let reason = (try? Files.text(logPath))?.split(separator: "\n").last { $0.contains("level=error") }
+      throw UnaryCall.Failure(description: "\(failure.description): \(reason ?? "no reason in \(logPath)")")
     }
-    return answer
   }
 }

@@ -15,7 +15,7 @@ final class ContainerdNode {
     socket = "\(cluster.directory.path)/c\(index).sock"
     let file = try cluster.directory.write(Self.configuration(socket), to: "c\(index).toml")
     node = try RuntimeNode(cluster, index, ["/bin/sh", "-c", Self.supervisor, "sh", file])
-    cri = CRIClient(socket: socket, controlGroup: "/\(node.name)")
+    cri = CRIClient(socket: socket, controlGroup: "/\(node.name)", logPath: node.logPath)
     try awaitAnswer()
   }
 
