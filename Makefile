@@ -13,17 +13,22 @@ DESTDIR ?=
 BUILD_PACKAGES := binutils libyaml-dev
 DEMO_PACKAGES := iproute2 containernetworking-plugins iptables nftables
 RUNTIME_PACKAGES := containerd runc podman conmon busybox-static
-TEST_PACKAGES := $(DEMO_PACKAGES) $(RUNTIME_PACKAGES) conntrack openssl util-linux procps iputils-ping
+IMAGE_PACKAGES := buildah iptables nftables netbase
+TEST_PACKAGES := $(DEMO_PACKAGES) $(RUNTIME_PACKAGES) $(IMAGE_PACKAGES) conntrack openssl util-linux procps iputils-ping
 SOURCES := $(shell find Sources -name '*.swift' -o -name '*.c' -o -name '*.h') Package.swift
 FORMATTED := Package.swift Sources Tests Benchmarks Fuzz
 CNI_PLUGINS := flannel bridge host-local loopback portmap
 
-.PHONY: all build test demo bench fmt lint install clean fuzz modules packages-build packages-demo packages-test
+.PHONY: all build test demo bench fmt lint install clean fuzz modules image manifest
+.PHONY: packages-build packages-demo packages-image packages-test
 all: build
 
 packages-build: ; @scripts/install-packages $(BUILD_PACKAGES)
 packages-demo: ; @scripts/install-packages $(BUILD_PACKAGES) $(DEMO_PACKAGES)
-packages-test: ; @scripts/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+packages-image: ; @scripts/install-packages $(BUILD_PACKAGES) $(IMAGE_PACKAGES)
+packages-test:
+	@scripts/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@scripts/install-kubernetes-tools
 
 build: packages-build bin/weft bin/weft-cni
 
@@ -52,6 +57,14 @@ bench: packages-test build
 	swift build $(RELEASE) --product cni-bench
 	swift build $(RELEASE) --product agent-bench
 	Benchmarks/run
+
+# bin/weft-image.tar, the image for Kubernetes.
+image: packages-image build
+	scripts/build-image bin/weft-image.tar
+
+# The plain manifest is the chart with its defaults.
+manifest:
+	scripts/render-manifest > deploy/weft.yml
 
 fmt:
 	swift format --in-place --recursive --parallel $(FORMATTED)

@@ -119,6 +119,7 @@ let package = Package(
         "TestSupport",
       ]),
     tests("RuntimeTests", ["NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
+    tests("PackagingTests", ["JSON", "Syscalls", "TestSupport"]),
     tests("FaultTests", ["CNI", "Subnets", "NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
   ]
 )

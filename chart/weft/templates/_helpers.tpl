@@ -112,10 +112,13 @@ seccompProfile:
 {{/* cni-conf.json: the text as given, or the same list with another version. */}}
 {{- define "weft.cniConf" -}}
 {{- $text := .Values.flannel.cniConf | default "" -}}
+{{- $list := fromJson $text -}}
+{{- if and $list.Error (or .Values.flannel.cniVersion (not .Values.flannel.skipCNIConfigInstallation)) -}}
+{{- fail (printf "flannel.cniConf is not a configuration list in JSON: %s" $list.Error) -}}
+{{- end -}}
 {{- if .Values.flannel.cniVersion -}}
-{{- set (mustFromJson $text) "cniVersion" .Values.flannel.cniVersion | toPrettyJson -}}
+{{- set $list "cniVersion" .Values.flannel.cniVersion | toPrettyJson -}}
 {{- else -}}
-{{- if not .Values.flannel.skipCNIConfigInstallation }}{{ $_ := mustFromJson $text }}{{ end -}}
 {{- $text -}}
 {{- end -}}
 {{- end }}
