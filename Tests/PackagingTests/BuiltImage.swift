@@ -93,8 +93,15 @@ final class Container {
   /// Sends SIGTERM and waits; the exit status.
   func stop() throws -> Int32 {
     _ = try podman.checked(["stop", "--time", "20", id])
-    let status = try podman.checked(["inspect", "--format", "{{.State.ExitCode}}", id])
-    return Int32(status.trimmingSpaces.split(separator: "\n").first ?? "") ?? -1
+    return try state("ExitCode")
+  }
+
+  /// Its process on this machine.
+  var pid: Int32 { get throws { try state("Pid") } }
+
+  private func state(_ name: String) throws -> Int32 {
+    let number = try podman.checked(["inspect", "--format", "{{.State.\(name)}}", id])
+    return number.split(separator: "\n").first.flatMap { Int32($0) } ?? -1
   }
 
   /// podman's words for a securityContext of Kubernetes; one that has no such words is an error. podman's own seccomp

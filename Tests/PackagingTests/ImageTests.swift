@@ -60,6 +60,11 @@ import Testing
     try eventually("subnet.env; the log says: \(container.log)") { Files.exists(run.file("subnet.env")) }
     #expect(try Files.text(run.file("subnet.env")).hasPrefix("FLANNEL_NETWORK=10.244.0.0/16\n"))
     #expect(cluster.nodes[0].device("flannel.1") != nil)
+    let limits = try Files.text("/proc/\(try container.pid)/status").split(separator: "\n")
+    // NET_ADMIN is capability 12, NET_RAW 13; 2 is a filter.
+    for limit in ["CapEff:\t0000000000003000", "CapBnd:\t0000000000003000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+      #expect(limits.contains(limit[...]), "\(limit)")
+    }
     #expect(try container.stop() == 0)
   }
 }
