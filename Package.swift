@@ -60,6 +60,9 @@ let package = Package(
       ]),
     library("CNI", ["CLinux", "NetTypes", "JSON", "Syscalls", "Netlink", "Firewall"]),
     library(
+      "Installer",
+      ["CLinux", "NetTypes", "JSON", "Syscalls", "Netlink", "HostNetwork", "Firewall", "CNI"]),
+    library(
       "Agent",
       [
         "CLinux", "NetTypes", "JSON", "Syscalls", "Netlink", "Reconciler", "HostNetwork", "Firewall", "Subnets",
@@ -77,7 +80,7 @@ let package = Package(
     .executableTarget(
       name: "weft",
       dependencies: [
-        "Agent", "Lab", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Agent", "Installer", "Lab", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: house),
     .executableTarget(
       name: "agent-bench", dependencies: ["NetTypes", "Netlink", "Syscalls"], path: "Benchmarks/AgentBench",
@@ -119,6 +122,8 @@ let package = Package(
         "TestSupport",
       ]),
     tests("RuntimeTests", ["NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
+    tests(
+      "InstallerTests", ["Installer", "CNI", "Netlink", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
     tests("PackagingTests", ["JSON", "Syscalls", "TestSupport"]),
     tests("FaultTests", ["CNI", "Subnets", "NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
   ]

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/mman.h>
@@ -17,6 +18,9 @@
 int clinux_setns(int fd, int kind) { return setns(fd, kind); }
 int clinux_unshare(int flags) { return unshare(flags); }
 int clinux_gettid(void) { return (int)syscall(SYS_gettid); }
+const void *clinux_memmem(const void *all, size_t size, const void *part, size_t length) {
+  return memmem(all, size, part, length);
+}
 int clinux_pipe2(int fds[2], int flags) { return pipe2(fds, flags); }
 int clinux_renameat2(int od, const char *o, int nd, const char *n, unsigned flags) {
   return (int)syscall(SYS_renameat2, od, o, nd, n, flags);

@@ -19,7 +19,9 @@ struct WeftCommand: ParsableCommand {
         0 success, 1 failure, 2 or 64 the command line is wrong
       """,
     version: Version.text,
-    subcommands: [AgentCommand.self, LabCommand.self, VersionCommand.self]
+    subcommands: [
+      AgentCommand.self, InstallCommand.self, UninstallCommand.self, LabCommand.self, VersionCommand.self,
+    ]
   )
 }
 

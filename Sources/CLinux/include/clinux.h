@@ -25,6 +25,7 @@
 int clinux_setns(int fd, int kind);
 int clinux_unshare(int flags);
 int clinux_gettid(void);
+const void *clinux_memmem(const void *all, size_t size, const void *part, size_t length);
 int clinux_pipe2(int fds[2], int flags);
 int clinux_renameat2(int olddir, const char *oldpath, int newdir, const char *newpath, unsigned flags);
 int clinux_spawn_in_group(pid_t *pid, const char *path, char *const argv[], char *const envp[],

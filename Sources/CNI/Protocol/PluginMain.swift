@@ -102,7 +102,7 @@ public enum PluginMain {
   public static func unknownPlugin(_ name: String) -> Int32 {
     let known = PluginRegistry.names.joined(separator: ", ")
     let text =
-      "unknown plugin \(quoted(name)): this program is \(known); "
+      "unknown plugin \(quoted(name)): this program (\(PluginRegistry.mark)) is \(known); "
       + "call it by one of these names (a link will do) or as `weft-cni NAME`"
     write(Array((text + "\n").utf8), to: 2)
     write(CNIError(.other, text).document, to: 1)
