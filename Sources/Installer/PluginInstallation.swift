@@ -129,6 +129,7 @@ public struct PluginInstallation {
   private func failure(_ object: String, _ error: SystemError) -> InstallError {
     InstallError(
       "cannot install \(object): \(error)",
-      advice: error.errno == .accessDenied || error.errno == .notPermitted ? "the directory must be writable for us" : "")
+      advice: error.errno == .accessDenied || error.errno == .notPermitted
+        ? "the directory must be writable for us" : "")
   }
 }

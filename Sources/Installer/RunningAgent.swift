@@ -9,7 +9,8 @@ enum RunningAgent {
       return nil
     }
     for entry in entries {
-      guard let pid = pid_t(entry), pid != getpid(), let text = try? Files.text("/proc/\(entry)/cmdline", limit: 1 << 20)
+      guard let pid = pid_t(entry), pid != getpid(),
+        let text = try? Files.text("/proc/\(entry)/cmdline", limit: 1 << 20)
       else { continue }
       let words = text.split(separator: "\0", omittingEmptySubsequences: false).map(String.init)
       guard isAgent(words), let other = try? Files.status("/proc/\(entry)/ns/net"),

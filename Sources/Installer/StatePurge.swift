@@ -40,7 +40,8 @@ struct StatePurge {
     let reserved = try Files.list(directory).filter { IPAddress($0) != nil }.sorted()
     if let first = reserved.first {
       removal.keep(
-        directory, "\(reserved.count) address\(reserved.count == 1 ? " is" : "es are") reserved for containers, as \(first)")
+        directory,
+        "\(reserved.count) address\(reserved.count == 1 ? " is" : "es are") reserved for containers, as \(first)")
     } else {
       removal.remove(directory) { try Files.removeTree(directory) }
     }

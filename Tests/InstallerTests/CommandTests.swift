@@ -14,7 +14,8 @@ import Testing
     #expect(out.errorText.isEmpty)
     #expect(try d.names() == PluginRegistry.names.sorted())
     for name in PluginRegistry.names {
-      #expect(try ChildProcess.run("\(d.bin)/\(name)").errorText.hasPrefix("CNI \(name) plugin "))
+      #expect(
+        try ChildProcess.run("\(d.bin)/\(name)").errorText.split(separator: " ").prefix(3).contains(Substring(name)))
     }
   }
 

@@ -17,7 +17,7 @@ import Testing
     defer { cluster.remove() }
     let node = cluster.nodes[0]
     let before = try state(node)
-    let agent = try cluster.agent(0, flags: ["--ip-masq", "--blackhole-route"], rules: true)
+    let agent = try cluster.agent(0, flags: ["--ip-masq", "--ip-blackhole-route"], rules: true)
     try eventually("ready\n\(agent.log)") { agent.log.contains("flannel is ready") }
     #expect(try state(node) != before)
 
@@ -47,7 +47,8 @@ import Testing
 
   /// Links, routes, next hops and rules. Built-in chains and tables of iptables may be left, empty.
   private func state(_ node: TestNamespace) throws -> [String] {
-    var all = try node.lines("-brief", "link") + node.lines("-4", "route", "show", "table", "all")
+    var all =
+      try node.lines("-brief", "link") + node.lines("-4", "route", "show", "table", "all")
       + node.lines("-6", "route") + node.lines("nexthop")
     for tool in PurgeNode.iptables {
       all += try node.run("/usr/sbin/\(tool)-save").text.split(separator: "\n").filter { $0.hasPrefix("-A") }

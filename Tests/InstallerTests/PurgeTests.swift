@@ -21,12 +21,12 @@ import Testing
   private func addRoutes(_ node: PurgeNode) throws {
     try node.ip("route add 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink")
     try node.ip("route add 10.244.3.0/24 via 192.168.7.3 dev eth0 proto 87")
-    try node.ip("-6 route add fd00:10:244:3::/64 via fd77::3 dev eth0 proto 87")
+    try node.ip("route add fd00:10:244:3::/64 via fd77::3 dev eth0 proto 87")
     try node.ip("nexthop add id 7001 via 192.168.7.4 dev eth0 proto 87")
     try node.ip("nexthop add id 7002 via 192.168.7.5 dev eth0")
     try node.ip("route add 10.244.4.0/24 nhid 7001 proto 87")
     try node.ip("route add blackhole 10.244.1.0/24")
-    try node.ip("-6 route add blackhole fd00:10:244:1::/64")
+    try node.ip("route add blackhole fd00:10:244:1::/64")
     // An administrator's.
     try node.ip("route add blackhole 10.99.0.0/16")
     try node.ip("route add 10.98.0.0/16 via 192.168.7.9 dev eth0")
@@ -59,10 +59,13 @@ import Testing
     try node.sh(
       "nft -f -",
       input: """
-        table ip flannel-ipv4 { chain postrtg { type nat hook postrouting priority srcnat; masquerade; } }
-        table ip6 flannel-ipv6 { }
-        table inet flannel-ipv4 { }
-        table ip other { chain c { accept; } }
+        add table ip flannel-ipv4
+        add chain ip flannel-ipv4 postrtg { type nat hook postrouting priority srcnat; }
+        add rule ip flannel-ipv4 postrtg masquerade
+        add table ip6 flannel-ipv6
+        add table inet flannel-ipv4
+        add table ip other
+
         """)
   }
 

@@ -73,7 +73,9 @@ import Testing
   }
 
   @Test func whoIsAnAgent() {
-    for words in [["flanneld"], ["/opt/bin/flanneld", "--ip-masq"], ["/usr/bin/weft", "agent"], ["weft", "agent", "-v=1"]] {
+    for words in [
+      ["flanneld"], ["/opt/bin/flanneld", "--ip-masq"], ["/usr/bin/weft", "agent"], ["weft", "agent", "-v=1"],
+    ] {
       #expect(RunningAgent.isAgent(words), "\(words)")
     }
     for words in [[], [""], ["weft"], ["weft", "lab", "agent"], ["vi", "flanneld"], ["sh", "-c", "flanneld"]] {
