@@ -7,19 +7,26 @@ MAKEFLAGS += --no-builtin-rules
 # Static programs: one file each, no library at run time, the quickest start.
 RELEASE := -c release -Xswiftc -static-executable
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNIT_DIR ?= $(PREFIX)/lib/systemd/system
 CNI_BIN_DIR ?= /opt/cni/bin
+CNI_CONF_DIR ?= /etc/cni/net.d
 DESTDIR ?=
+# The built programs.
+BIN ?= bin
+COMMA := ,
 
 BUILD_PACKAGES := binutils libyaml-dev
 DEMO_PACKAGES := iproute2 containernetworking-plugins iptables nftables
 RUNTIME_PACKAGES := containerd runc podman conmon busybox-static
 IMAGE_PACKAGES := buildah iptables nftables netbase
 TEST_PACKAGES := $(DEMO_PACKAGES) $(RUNTIME_PACKAGES) $(IMAGE_PACKAGES) conntrack openssl util-linux procps iputils-ping
+TEST_PACKAGES := $(DEMO_PACKAGES) $(IMAGE_PACKAGES) conntrack util-linux procps iputils-ping podman runc systemd
 SOURCES := $(shell find Sources -name '*.swift' -o -name '*.c' -o -name '*.h') Package.swift
 FORMATTED := Package.swift Sources Tests Benchmarks Fuzz
 CNI_PLUGINS := flannel bridge host-local loopback portmap
 
-.PHONY: all build test demo bench fmt lint install clean fuzz modules image manifest
+.PHONY: all build test demo bench fmt lint install uninstall clean fuzz modules image manifest
 .PHONY: packages-build packages-demo packages-image packages-test
 all: build
 
@@ -72,14 +79,34 @@ fmt:
 lint:
 	swift format lint --strict --recursive --parallel $(FORMATTED)
 
-# By default only `flannel` goes to the plugin directory: the others usually come from the distribution.
-# `make install INSTALL_PLUGINS="flannel bridge host-local loopback portmap"` installs all of ours.
+# For a machine without Kubernetes. INSTALL_PLUGINS: `flannel` alone, since the others usually come from the distribution;
+# `all`, or names separated by commas. Somebody else's plugins are not replaced, except `flannel`. With DESTDIR everything
+# is laid out there for a package.
 INSTALL_PLUGINS ?= flannel
 install: build
-	install -D -m 0755 bin/weft $(DESTDIR)$(PREFIX)/bin/weft
-	ln -sf weft $(DESTDIR)$(PREFIX)/bin/flanneld
-	install -D -m 0755 bin/weft-cni $(DESTDIR)$(CNI_BIN_DIR)/.weft-cni.new
-	cd $(DESTDIR)$(CNI_BIN_DIR) && for p in $(INSTALL_PLUGINS); do ln -f .weft-cni.new .$$p.new && mv -f .$$p.new $$p; done; rm -f .weft-cni.new
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/weft $(BIN)/weft-cni
+	ln -sfn weft $(DESTDIR)$(PREFIX)/bin/flanneld
+	install -D -m 0644 packaging/weft.service $(DESTDIR)$(UNIT_DIR)/weft.service
+	sed -i 's|/usr/local/bin/|$(PREFIX)/bin/|; s|/etc/weft/|$(SYSCONFDIR)/weft/|' $(DESTDIR)$(UNIT_DIR)/weft.service
+	[[ -e $(DESTDIR)$(SYSCONFDIR)/weft/agent.env ]] || \
+	  install -D -m 0600 packaging/agent.env $(DESTDIR)$(SYSCONFDIR)/weft/agent.env
+ifeq ($(DESTDIR),)
+	$(PREFIX)/bin/weft install plugins --bin-dir $(CNI_BIN_DIR) --plugins $(INSTALL_PLUGINS)
+else
+	for p in $(subst $(COMMA), ,$(INSTALL_PLUGINS:all=$(CNI_PLUGINS))); do \
+	  install -D -m 0755 $(BIN)/weft-cni $(DESTDIR)$(CNI_BIN_DIR)/$$p; \
+	done
+endif
+
+# Stop the agent first: systemctl disable --now weft. Its flags in $(SYSCONFDIR)/weft and the network stay; `weft uninstall
+# --purge`, before this, takes the network away.
+uninstall:
+ifeq ($(DESTDIR),)
+	$(PREFIX)/bin/weft uninstall --bin-dir $(CNI_BIN_DIR) --conf-dir $(CNI_CONF_DIR)
+else
+	rm -f $(addprefix $(DESTDIR)$(CNI_BIN_DIR)/,$(CNI_PLUGINS))
+endif
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,weft weft-cni flanneld) $(DESTDIR)$(UNIT_DIR)/weft.service
 
 # Coverage-guided fuzzing of what is read from outside, for FUZZ_SECONDS.
 FUZZ_SECONDS ?= 60
