@@ -46,15 +46,15 @@ public struct Uninstallation {
     }
     var removal = Removal(isDry: isDry, report)
     // Read before anything that knows it is removed.
-    let network = Self.networkName(configuration)
+    let list = flannelConfiguration
     let prefixes = (try? SubnetEnvironment(file: places.subnetFile)).map { $0.networks + $0.ipv6Networks } ?? []
-    removeConfiguration(&removal)
+    removeConfiguration(isFlannel: list != nil, &removal)
     removePlugins(&removal)
     if purges {
       var hasPods = false
       NetworkPurge(networks: prefixes).run(&removal, hasPods: &hasPods)
       RulePurge().run(&removal)
-      StatePurge(places: places, network: network, hasPods: hasPods).run(&removal)
+      StatePurge(places: places, network: list?.name ?? "cbr0", hasPods: hasPods).run(&removal)
     }
     if removal.count == 0, removal.failures == 0 { report.say("nothing to remove") }
     return removal.failures == 0
@@ -62,16 +62,16 @@ public struct Uninstallation {
 
   private var configuration: String { "\(places.configuration)/\(ConfigurationInstallation.standardName)" }
 
-  /// The name of the network that the configuration is for; flannel's when there is none.
-  private static func networkName(_ path: String) -> String {
-    (try? NetworkConfigurationList(file: path))?.name ?? "cbr0"
+  /// The runtime's configuration if it is one of flannel.
+  private var flannelConfiguration: NetworkConfigurationList? {
+    guard let list = try? NetworkConfigurationList(file: configuration) else { return nil }
+    return list.plugins.contains { $0["type"] == "flannel" } ? list : nil
   }
 
-  private func removeConfiguration(_ removal: inout Removal) {
+  private func removeConfiguration(isFlannel: Bool, _ removal: inout Removal) {
     let path = configuration
     if Files.exists(path) {
-      let list = try? NetworkConfigurationList(file: path)
-      if list?.plugins.contains(where: { $0["type"] == "flannel" }) == true {
+      if isFlannel {
         removal.remove(path) { try Files.remove(path) }
       } else {
         removal.keep(path, "it has no plugin of the type flannel")

@@ -177,6 +177,21 @@ import Testing
     #expect(!Files.exists(node.subnetFile))
   }
 
+  /// The network's name is that of flannel's configuration; another program's network is not looked at.
+  @Test func addressesOfAnotherNetwork() throws {
+    let node = try PurgeNode()
+    for name in ["other", "pods", "cbr0"] { try node.directory.write("", to: "cni/networks/\(name)/lock") }
+    let list = node.directory.file("net.d/10-flannel.conflist")
+    try node.directory.write(
+      #"{"name":"other","cniVersion":"1.0.0","plugins":[{"type":"x"}]}"#, to: "net.d/10-flannel.conflist")
+    #expect(try node.uninstall("--purge").text == "removed \(node.directory.file("cni/networks/cbr0"))\n")
+    try node.directory.write(
+      #"{"name":"pods","cniVersion":"1.0.0","plugins":[{"type":"flannel"}]}"#, to: "net.d/10-flannel.conflist")
+    let out = try node.uninstall("--purge")
+    #expect(out.text == "removed \(list)\nremoved \(node.directory.file("cni/networks/pods"))\n")
+    #expect(try Files.list(node.directory.file("cni/networks")) == ["other"])
+  }
+
   @Test func withoutPurgeTheNetworkStays() throws {
     let node = try fullNode()
     let before = try node.everything()

@@ -104,8 +104,10 @@ import Testing
     for container in [first, objects.at(agent)] {
       #expect(container?.at("securityContext/capabilities") == ["drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]])
       let mounts = container?["volumeMounts"]?.arrayValue?.compactMap { $0["mountPath"]?.stringValue }
-      #expect(mounts == ["/run/flannel", "/opt/cni/bin", "/etc/cni/net.d", "/run/xtables.lock"])
+      #expect(mounts == ["/run/flannel", "/opt/cni/bin", "/etc/cni/net.d", "/var/lib/cni", "/run/xtables.lock"])
     }
+    let state = objects.at("\(pod)/volumes")?.arrayValue?.first { $0["name"] == "cni-state" }
+    #expect(state?["hostPath"] == ["path": "/var/lib/cni", "type": "DirectoryOrCreate"])
   }
 
   @Test func networkPolicies() throws {

@@ -13,6 +13,8 @@ import Testing
     try containsNothingElse(image)
     try programsRun(image, confined)
     try agentWorks(image, confined)
+    try installersWork(image)
+    try cleanupWorks(image)
   }
 
   private func programsRun(_ image: BuiltImage, _ confined: [String]) throws {
@@ -35,7 +37,7 @@ import Testing
 
   private func containsNothingElse(_ image: BuiltImage) throws {
     let directories = try Files.list("\(image.root)/opt/bin") + Files.list("\(image.root)/usr/bin")
-    #expect(directories.sorted() == ["flanneld", "weft", "weft-cni"])
+    #expect(directories.sorted() == ["flanneld", "install-conf", "weft", "weft-cni"])
     let tools = try Files.list("\(image.root)/usr/sbin").filter { !$0.contains("tables") }
     #expect(tools == ["nft"])
     let packages = try Files.list("\(image.root)/var/lib/dpkg/status.d")

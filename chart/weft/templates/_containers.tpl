@@ -151,6 +151,8 @@ containers:
     mountPath: /opt/cni/bin
   - name: cni
     mountPath: /etc/cni/net.d
+  - name: cni-state
+    mountPath: /var/lib/cni
   - name: xtables-lock
     mountPath: /run/xtables.lock
 {{- end }}
