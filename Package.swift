@@ -92,7 +92,7 @@ let package = Package(
     .target(
       name: "KubeSupport",
       dependencies: [
-        "KubeTypes", "JSON", "Syscalls", "TestSupport",
+        "KubeTypes", "JSON", "NetTypes", "Netlink", "Syscalls", "TestSupport",
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
@@ -124,7 +124,7 @@ let package = Package(
     tests("RuntimeTests", ["NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
     tests(
       "InstallerTests", ["Installer", "CNI", "Netlink", "NetTypes", "JSON", "Syscalls", "TestSupport"]),
-    tests("PackagingTests", ["JSON", "Syscalls", "TestSupport"]),
+    tests("PackagingTests", ["KubeSupport", "JSON", "Syscalls", "TestSupport"]),
     tests("FaultTests", ["CNI", "Subnets", "NetTypes", "JSON", "Syscalls", "Netlink", "TestSupport"]),
   ]
 )
@@ -134,6 +134,7 @@ let package = Package(
 if Context.environment["WEFT_CORE"] != nil {
   let outer = [
     "Agent", "KubeClient", "Lab", "weft", "KubeSupport", "AgentTests", "KubeClientTests", "KubernetesTests", "LabTests",
+    "PackagingTests",
   ]
   package.products.removeAll { $0.name == "weft" }
   package.dependencies = []

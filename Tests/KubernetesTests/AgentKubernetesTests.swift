@@ -58,7 +58,8 @@ import Testing
     }
     #expect(
       try JSONValue(parsing: patches[0].body)[path: ["metadata", "annotations"]]?.objectValue?.members.map(\.name) == [
-        flannel + "backend-data", flannel + "backend-type", flannel + "kube-subnet-manager", flannel + "public-ip",
+        KubernetesCluster.prefix + "backend-data", KubernetesCluster.prefix + "backend-type",
+        KubernetesCluster.prefix + "kube-subnet-manager", KubernetesCluster.prefix + "public-ip",
       ])
     // A second start finds everything as it must be.
     let mac = cluster.nodes[0].device("flannel.1")?["address"]

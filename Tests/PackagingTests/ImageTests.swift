@@ -1,5 +1,6 @@
 import Glibc
 import JSON
+import KubeSupport
 import Syscalls
 import TestSupport
 import Testing
@@ -45,23 +46,39 @@ import Testing
     for package in packages { #expect(Files.exists("\(image.root)/usr/share/doc/\(package)/copyright"), "\(package)") }
   }
 
-  /// The agent itself: it makes its devices and writes its files with two capabilities and a read-only root.
+  /// The agent with the chart's command, environment and mounts, with the service account that Kubernetes gives: it makes
+  /// its devices and writes its files with two capabilities and a read-only root.
   private func agentWorks(_ image: BuiltImage, _ confined: [String]) throws {
-    let cluster = try TestCluster(nodes: 1, configuration: #"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}"#)
-    let run = try TemporaryDirectory("run")
-    let container = try Container(
-      image,
-      confined + [
-        "--network", "ns:\(cluster.nodes[0].path)", "--volume", "\(run.path):/run/flannel",
-        "--volume", "\(cluster.registry):/registry",
-      ],
-      [
-        "/opt/bin/flanneld", "--registry-dir=/registry", "--iface=eth0", "--healthz-port=8081",
-        "--iptables-forward-rules=false",
-      ])
-    try eventually("subnet.env; the log says: \(container.log)") { Files.exists(run.file("subnet.env")) }
-    #expect(try Files.text(run.file("subnet.env")).hasPrefix("FLANNEL_NETWORK=10.244.0.0/16\n"))
-    #expect(cluster.nodes[0].device("flannel.1") != nil)
+    let cluster = try KubernetesCluster(nodes: 1)
+    defer { cluster.remove() }
+    cluster.server.put(KubernetesCluster.peer(50))
+    cluster.server.put(KubeFixtures.pod("weft-x", namespace: "kube-flannel", node: "node-0"), resource: "pods")
+    let files = try TemporaryDirectory("run")
+    let objects = try Chart.render("flannel: {args: [--ip-masq, --kube-subnet-mgr, --iface=eth0]}")
+    try files.write(try #require(objects.at("ConfigMap/data/net-conf.json")?.stringValue), to: "cfg/net-conf.json")
+    try files.write("secret", to: "account/token")
+    try files.write("kube-flannel", to: "account/namespace")
+    try files.write(try Files.text(KubernetesCluster.certificates.get().authority), to: "account/ca.crt")
+    try Files.makeDirectory(files.file("run"))
+    try files.write("", to: "xtables.lock")
+    let command = objects.at("\(ChartContractTests.agent)/command")?.arrayValue?.compactMap(\.stringValue) ?? []
+    var options = confined + ["--network", "ns:\(cluster.nodes[0].path)"]
+    for (from, to) in [
+      ("run", "/run/flannel"), ("cfg", "/etc/kube-flannel"), ("xtables.lock", "/run/xtables.lock"),
+      ("account", "/var/run/secrets/kubernetes.io/serviceaccount:ro"),
+    ] { options += ["--volume", "\(files.file(from)):\(to)"] }
+    for variable in [
+      "POD_NAME=weft-x", "POD_NAMESPACE=kube-flannel", "EVENT_QUEUE_DEPTH=5000", "CONT_WHEN_CACHE_NOT_READY=false",
+      "KUBERNETES_SERVICE_HOST=172.31.77.1", "KUBERNETES_SERVICE_PORT=6443",
+    ] { options += ["--env", variable] }
+    let container = try Container(image, options, command)
+    try eventually("ready; the log says: \(container.log)", within: 20) {
+      cluster.readiness(0) == "flanneld is ready"
+    }
+    #expect(try Files.text(files.file("run/subnet.env")).contains("FLANNEL_SUBNET=10.244.1.1/24\n"))
+    #expect(try cluster.routes(0) == ["10.244.50.0/24 via 10.244.50.0 onlink"])
+    #expect(cluster.annotation("node-0", "public-ip") == "172.31.77.11")
+    #expect(try cluster.nodes[0].run("/usr/sbin/iptables-save").text.contains("-j FLANNEL-POSTRTG"))
     let limits = try Files.text("/proc/\(try container.pid)/status").split(separator: "\n")
     // NET_ADMIN is capability 12, NET_RAW 13; 2 is a filter.
     for limit in ["CapEff:\t0000000000003000", "CapBnd:\t0000000000003000", "NoNewPrivs:\t1", "Seccomp:\t2"] {

@@ -1,28 +1,33 @@
 import Glibc
 import JSON
-import KubeSupport
+import KubeTypes
 import NetTypes
 import Netlink
 import Syscalls
 import TestSupport
 import Testing
 
-let flannel = "flannel.alpha.coreos.com/"
-
 /// Nodes on one underlay with an API server that all of them reach at 172.31.77.1:6443, over TLS, with a token.
-final class KubernetesCluster {
-  static let certificates = Result {
+public final class KubernetesCluster {
+  /// What flannel's annotations begin with.
+  public static let prefix = "flannel.alpha.coreos.com/"
+  /// Of the server, and the authority behind them.
+  public static let certificates = Result {
     try TestCertificates(names: ["IP:172.31.77.1", "DNS:kubernetes"])
   }
 
-  let lan: TestCluster
-  let server: KubeAPIServer
-  var nodes: [TestNamespace] { lan.nodes }
-  var directory: TemporaryDirectory { lan.directory }
+  /// Namespaces and files.
+  public let lan: TestCluster
+  /// The API server.
+  public let server: KubeAPIServer
+  /// The nodes, from 0.
+  public var nodes: [TestNamespace] { lan.nodes }
+  /// Files of the agents, `token`, `kubeconfig` and `net-conf.json`.
+  public var directory: TemporaryDirectory { lan.directory }
 
   /// - Parameters:
   ///   - registered: nodes that kubelet has registered, with these pod CIDRs each.
-  init(
+  public init(
     nodes count: Int, configuration: String = #"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}"#,
     podCIDRs: (Int) -> [String] = { ["10.244.\($0 + 1).0/24"] }
   ) throws {
@@ -49,20 +54,20 @@ final class KubernetesCluster {
   }
 
   /// As kubelet registers it.
-  static func node(_ i: Int, podCIDRs: [String], annotations: [(String, String)] = []) -> JSONValue {
+  public static func node(_ i: Int, podCIDRs: [String], annotations: [(String, String)] = []) -> JSONValue {
     KubeFixtures.node("node-\(i)", podCIDRs: podCIDRs, address: "172.31.77.\(11 + i)", annotations: annotations)
   }
 
   /// A node where another agent has been, which exists in the API alone.
-  static func peer(
+  public static func peer(
     _ i: Int, subnet: String? = nil, ip: String? = nil, type: String = "vxlan", data: String? = nil
   ) -> JSONValue {
     let mac = "0a:00:00:00:00:\(String(i, radix: 16).count < 2 ? "0" : "")\(String(i, radix: 16))"
     return KubeFixtures.node(
       "peer-\(i)", podCIDRs: [subnet ?? "10.244.\(i).0/24"], address: ip ?? "172.31.77.\(i)",
       annotations: [
-        (flannel + "backend-data", data ?? "{\"VNI\":1,\"VtepMAC\":\"\(mac)\"}"), (flannel + "backend-type", type),
-        (flannel + "kube-subnet-manager", "true"), (flannel + "public-ip", ip ?? "172.31.77.\(i)"),
+        (prefix + "backend-data", data ?? "{\"VNI\":1,\"VtepMAC\":\"\(mac)\"}"), (prefix + "backend-type", type),
+        (prefix + "kube-subnet-manager", "true"), (prefix + "public-ip", ip ?? "172.31.77.\(i)"),
       ])
   }
 
@@ -85,7 +90,7 @@ final class KubernetesCluster {
   }
 
   /// Starts an agent on a node.
-  func agent(_ i: Int, flags: [String] = [], variables: [String]? = nil) throws -> AgentProcess {
+  public func agent(_ i: Int, flags: [String] = [], variables: [String]? = nil) throws -> AgentProcess {
     try AgentProcess(
       in: nodes[i], registry: nil, directory: directory.path, name: "n\(i)",
       flags: [
@@ -95,14 +100,14 @@ final class KubernetesCluster {
   }
 
   /// The body of `/readyz` on a node; nil when nobody answers.
-  func readiness(_ i: Int) -> String? {
+  public func readiness(_ i: Int) -> String? {
     let words = ["-c", #"exec 3<>/dev/tcp/127.0.0.1/8081; printf "GET /readyz HTTP/1.0\r\n\r\n" >&3; cat <&3"#]
     guard let output = try? nodes[i].run("/bin/bash", words), output.exit.isSuccess else { return nil }
     return output.text.split(separator: "\r\n\r\n", maxSplits: 1).last.map(String.init)
   }
 
   /// Waits until `/readyz` says so.
-  func waitUntilReady(
+  public func waitUntilReady(
     _ i: Int, _ agent: AgentProcess, sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     try eventually(
@@ -112,22 +117,23 @@ final class KubernetesCluster {
   }
 
   /// An annotation of a node in the API.
-  func annotation(_ node: String, _ name: String) -> String? {
-    server.object(node)?[path: ["metadata", "annotations", flannel + name]]?.stringValue
+  public func annotation(_ node: String, _ name: String) -> String? {
+    server.object(node)?[path: ["metadata", "annotations", Self.prefix + name]]?.stringValue
   }
 
   /// Changes a node as `kubectl annotate` does; nil removes.
-  func annotate(_ node: String, _ annotations: [(String, String?)]) throws {
+  public func annotate(_ node: String, _ annotations: [(String, String?)]) throws {
     var object = try #require(server.object(node))
-    let values = annotations.map { (flannel + $0.0, $0.1.map { JSONValue.string($0) } ?? .null) }
+    let values = annotations.map { (Self.prefix + $0.0, $0.1.map { JSONValue.string($0) } ?? .null) }
     object.merge(["metadata": ["annotations": .object(JSONObject(values))]], isStrategic: true)
     server.put(object)
   }
 
   /// Routes on a node's flannel.1.
-  func routes(_ i: Int) throws -> [String] { try nodes[i].lines("route", "show", "dev", "flannel.1") }
+  public func routes(_ i: Int) throws -> [String] { try nodes[i].lines("route", "show", "dev", "flannel.1") }
 
-  func remove() {
+  /// Ends the server and removes the namespaces.
+  public func remove() {
     server.stop()
     lan.remove()
   }
