@@ -1,5 +1,6 @@
 /// A `Node`: what leases are made from (contract flanneld §6).
 public struct KubeNode: KubeObject {
+  /// `nodes` of `core/v1`
   public static let resource = KubeResource(root: "/api/v1", plural: "nodes", kind: "Node", isNamespaced: false)
 
   private enum Slot {
@@ -52,7 +53,9 @@ public struct KubeNode: KubeObject {
     }
   }
 
+  /// What was kept.
   public let record: ObjectRecord
+  /// The node with this record.
   public init(_ record: ObjectRecord) { self.record = record }
 
   /// `spec.podCIDR`; empty while none is assigned.

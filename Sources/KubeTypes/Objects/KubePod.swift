@@ -1,5 +1,6 @@
 /// A `Pod`: on which node it runs (contract flanneld §1.2, POD_NAME).
 public struct KubePod: KubeObject {
+  /// `pods` of `core/v1`
   public static let resource = KubeResource(root: "/api/v1", plural: "pods", kind: "Pod", isNamespaced: true)
 
   private enum Slot {
@@ -14,7 +15,9 @@ public struct KubePod: KubeObject {
     FieldSchema("spec", 2, Slot.spec, .message(MessageSchema([FieldSchema("nodeName", 10, Slot.nodeName)]))),
   ])
 
+  /// What was kept.
   public let record: ObjectRecord
+  /// The pod with this record.
   public init(_ record: ObjectRecord) { self.record = record }
 
   /// `spec.nodeName`; empty while the pod is not placed.
