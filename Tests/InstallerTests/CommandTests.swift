@@ -33,13 +33,16 @@ import Testing
   /// Whenever an installer is killed, there is one of the two programs under the name, and the next one finishes.
   @Test func killedAtAnyMoment() throws {
     let d = PluginDirectory()
-    let programs = [try d.program("1"), try d.program("2")]
-    try d.install(programs[0], "all")
+    let programs = [try d.program("1", padding: 8 << 20), try d.program("2", padding: 8 << 20)]
+    let began = Clock.monotonic()
+    let first = try weft("install", "plugins", "--bin-dir", d.bin, "--plugins", "all", "--source", programs[0])
+    #expect(first.exit.isSuccess)
+    let duration = Clock.monotonic() - began
     for round in 0..<30 {
       let child = try ChildProcess.start(
         try builtProduct("weft"),
         ["install", "plugins", "--bin-dir", d.bin, "--plugins", "all", "--source", programs[(round + 1) % 2]])
-      Clock.sleep(nanoseconds: .random(in: 0...8_000_000))
+      Clock.sleep(nanoseconds: .random(in: 0...duration))
       child.signal(SIGKILL)
       _ = try child.wait()
       for name in PluginRegistry.names {

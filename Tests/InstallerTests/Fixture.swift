@@ -22,8 +22,10 @@ final class PluginDirectory {
   var bin: String { "\(root)/bin" }
 
   /// A program that runs (it is `sleep`) and has our mark; another text makes another release.
-  func program(_ release: String = "1") throws -> String {
-    try write(sleep() + Array("\(PluginRegistry.mark)\0\(release)".utf8), "weft-cni-\(release)")
+  /// - Parameter padding: bytes to make it as long as the real one.
+  func program(_ release: String = "1", padding: Int = 0) throws -> String {
+    let mark = Array("\(PluginRegistry.mark)\0\(release)".utf8)
+    return try write(sleep() + [UInt8](repeating: 0, count: padding) + mark, "weft-cni-\(release)")
   }
 
   /// A program of somebody else.
