@@ -33,7 +33,7 @@ import Testing
   /// Whenever an installer is killed, there is one of the two programs under the name, and the next one finishes.
   @Test func killedAtAnyMoment() throws {
     let d = PluginDirectory()
-    let programs = [try d.program("1", padding: 8 << 20), try d.program("2", padding: 8 << 20)]
+    let programs = [try d.program("1", padding: 2 << 20), try d.program("2", padding: 2 << 20)]
     let began = Clock.monotonic()
     let first = try weft("install", "plugins", "--bin-dir", d.bin, "--plugins", "all", "--source", programs[0])
     #expect(first.exit.isSuccess)
