@@ -38,7 +38,7 @@ import Testing
     let first = try weft("install", "plugins", "--bin-dir", d.bin, "--plugins", "all", "--source", programs[0])
     #expect(first.exit.isSuccess)
     let duration = Clock.monotonic() - began
-    for round in 0..<30 {
+    for round in 0..<15 {
       let child = try ChildProcess.start(
         try builtProduct("weft"),
         ["install", "plugins", "--bin-dir", d.bin, "--plugins", "all", "--source", programs[(round + 1) % 2]])

@@ -1,8 +1,9 @@
 import CNI
 import Glibc
-import Installer
 import Syscalls
 import TestSupport
+
+@testable import Installer
 
 /// What an installation said.
 final class Said {
@@ -55,7 +56,7 @@ final class PluginDirectory {
   }
 
   func holds(_ plugin: String, _ file: String) throws -> Bool {
-    try Files.read("\(bin)/\(plugin)") == Files.read(file)
+    try PluginFile.equal(Files.read("\(bin)/\(plugin)"), Files.read(file))
   }
 
   func names() throws -> [String] { try Files.list(bin).sorted() }
