@@ -9,7 +9,7 @@ private let vxlan = #"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}"#
 /// Debian's containerd calls the plugins: through CRI, as kubelet has it do, and for `ctr`.
 @Suite(
   .needsRoot, .needsPrograms("containerd", "ctr", "runc", "busybox", "iptables-save", "nft"), .serialized,
-  .timeLimit(.minutes(3)))
+  .timeLimit(.minutes(10)))
 struct ContainerdTests {
   /// A node is ready when the configuration arrives, not before, and pods start once the agent has written its subnet;
   /// a failed start leaves nothing.

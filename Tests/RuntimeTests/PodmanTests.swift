@@ -6,7 +6,7 @@ import Testing
 
 /// Debian's podman with its CNI back end: a caller other than containerd, with a CNI library and habits of its own.
 @Suite(
-  .needsRoot, .needsPrograms("podman", "conmon", "runc", "busybox", "iptables-save", "nft"), .timeLimit(.minutes(3)))
+  .needsRoot, .needsPrograms("podman", "conmon", "runc", "busybox", "iptables-save", "nft"), .timeLimit(.minutes(10)))
 struct PodmanTests {
   private static let configuration = """
     [network]
