@@ -243,6 +243,8 @@ final class KubernetesLeases: LeaseRegistry {
     case .woken: return take()
     case .due(.archive):
       writeArchive()
+      // In a large cluster that took megabytes.
+      loop.schedule(.quiet, after: 500_000_000)
       return false
     default: return false
     }

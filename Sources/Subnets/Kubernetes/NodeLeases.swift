@@ -10,11 +10,17 @@ public struct NodeLeases: Sendable {
   private let own: String
   /// Sorted by key, then by rank.
   private var leases: [Lease] = []
-  private var byNode: [String: Lease] = [:]
-  private var byAddress: [IPAddress: Set<String>] = [:]
+  /// Where each node's lease is.
+  private var places: [String: Place] = [:]
+  private var announcements = Announcements()
   private var problems: [String: String] = [:]
   private var nextRank = 1
   private var revision: UInt64 = 0
+
+  private struct Place {
+    var key: LeaseKey
+    var rank: Int
+  }
 
   /// Nothing is known.
   /// - Parameter own: the name of this node, which is left out.
@@ -31,88 +37,147 @@ public struct NodeLeases: Sendable {
   public mutating func put(_ nodes: [KubeNode]) -> Bool {
     let before = revision
     // Many at once are cheaper to sort again than to insert one by one.
-    let isLarge = nodes.count > 64
+    if nodes.count > 64 { putMany(nodes) } else { for node in nodes { put(node) } }
+    return revision != before
+  }
+
+  private mutating func put(_ node: KubeNode) {
+    guard node.name != own else { return }
+    let known = places[node.name].flatMap(index)
+    switch read(node, isKnown: known != nil) {
+    case .same: break
+    case .none: forget(node.name)
+    case .lease(var lease):
+      lease.rank = known.map { leases[$0].rank } ?? nextRank
+      if let known, leases[known] == lease { return }
+      forget(node.name)
+      nextRank = max(nextRank, lease.rank + 1)
+      insert(lease)
+    }
+  }
+
+  private mutating func putMany(_ nodes: [KubeNode]) {
+    var all = [String: Lease](minimumCapacity: leases.count + nodes.count)
+    for lease in leases { all[lease.node] = lease }
+    var isChanged = false
     for node in nodes.sorted(by: { $0.name < $1.name }) where node.name != own {
-      do {
-        if let lease = try reader.lease(of: node) {
-          problems[node.name] = nil
-          set(lease, isLarge)
-        } else {
-          forget(node.name, isLarge)
-        }
-      } catch {
-        problems[node.name] =
-          "node \(node.name): \(error)"
-          + (byNode[node.name] == nil
-            ? "; it gets no route until that is repaired" : "; going on with what it said before")
+      let known = all[node.name]
+      switch read(node, isKnown: known != nil) {
+      case .same: continue
+      case .none:
+        all[node.name] = nil
+        isChanged = isChanged || known != nil
+      case .lease(var lease):
+        lease.rank = known?.rank ?? nextRank
+        nextRank = max(nextRank, lease.rank + 1)
+        isChanged = isChanged || lease != known
+        all[node.name] = lease
       }
     }
-    if isLarge, revision != before {
-      leases = byNode.values.sorted { $0.key != $1.key ? $0.key < $1.key : $0.rank < $1.rank }
+    guard isChanged else { return }
+    revision += 1
+    leases = all.values.sorted { $0.key != $1.key ? $0.key < $1.key : $0.rank < $1.rank }
+    places = Dictionary(minimumCapacity: leases.count)
+    announcements = Announcements()
+    for lease in leases {
+      places[lease.node] = Place(key: lease.key, rank: lease.rank)
+      announcements.add(lease)
     }
-    return revision != before
   }
 
   /// Forgets nodes.
   /// - Returns: true when one of them had a lease.
   public mutating func remove(_ names: [String]) -> Bool {
     let before = revision
-    for name in names { forget(name, false) }
+    for name in names {
+      problems[name] = nil
+      forget(name)
+    }
     return revision != before
   }
 
   /// Forgets all nodes but these.
   public mutating func keep(_ isKnown: (String) -> Bool) -> Bool {
-    remove(Set(byNode.keys).union(problems.keys).filter { !isKnown($0) })
+    remove(Set(places.keys).union(problems.keys).filter { !isKnown($0) })
   }
 
   /// What an operator should know, sorted: nodes that cannot be read, and nodes with the same address.
   public var warnings: [String] {
-    var out = problems.values.sorted()
-    for (ip, nodes) in byAddress where nodes.count > 1 {
+    var out = Array(problems.values)
+    for ip in announcements.shared {
+      let nodes = leases.filter { $0.attributes.publicIPs.values.contains(ip) }.map(\.node).sorted()
       out.append(
-        "the nodes \(nodes.sorted().joined(separator: " and ")) both announce the address \(ip): only one of them can be "
+        "the nodes \(nodes.joined(separator: " and ")) both announce the address \(ip): only one of them can be "
           + "reached; is --iface needed, or --public-ip?")
     }
     return out.sorted()
   }
 
-  private mutating func set(_ new: Lease, _ isLarge: Bool) {
-    var lease = new
-    let known = byNode[new.node]
-    lease.rank = known?.rank ?? nextRank
-    guard lease != known else { return }
-    if known == nil { nextRank += 1 }
+  private enum Reading {
+    case lease(Lease)
+    /// It takes no part.
+    case none
+    /// It cannot be read: what is known stays.
+    case same
+  }
+
+  private mutating func read(_ node: KubeNode, isKnown: Bool) -> Reading {
+    do {
+      let lease = try reader.lease(of: node)
+      problems[node.name] = nil
+      return lease.map(Reading.lease) ?? .none
+    } catch {
+      problems[node.name] =
+        "node \(node.name): \(error)"
+        + (isKnown ? "; going on with what it said before" : "; it gets no route until that is repaired")
+      return .same
+    }
+  }
+
+  private func index(_ place: Place) -> Int? {
+    var i = leases.position(of: place.key)
+    while i < leases.count, leases[i].key == place.key {
+      if leases[i].rank == place.rank { return i }
+      i += 1
+    }
+    return nil
+  }
+
+  private mutating func insert(_ lease: Lease) {
     revision += 1
-    byNode[new.node] = lease
-    if let known { unlink(known, isLarge) }
-    for ip in lease.attributes.publicIPs.values { byAddress[ip, default: []].insert(lease.node) }
-    guard !isLarge else { return }
+    places[lease.node] = Place(key: lease.key, rank: lease.rank)
+    announcements.add(lease)
     var i = leases.position(of: lease.key)
     while i < leases.count, leases[i].key == lease.key, leases[i].rank < lease.rank { i += 1 }
     leases.insert(lease, at: i)
   }
 
-  private mutating func forget(_ name: String, _ isLarge: Bool) {
-    problems[name] = nil
-    guard let known = byNode.removeValue(forKey: name) else { return }
+  private mutating func forget(_ name: String) {
+    guard let place = places.removeValue(forKey: name), let i = index(place) else { return }
     revision += 1
-    unlink(known, isLarge)
+    announcements.remove(leases[i])
+    leases.remove(at: i)
+  }
+}
+
+/// How many nodes announce each address, and which addresses are announced by several.
+private struct Announcements: Sendable {
+  private var counts: [IPAddress: Int] = [:]
+  private(set) var shared: Set<IPAddress> = []
+
+  mutating func add(_ lease: Lease) {
+    for ip in lease.attributes.publicIPs.values {
+      let count = counts[ip, default: 0] + 1
+      counts[ip] = count
+      if count == 2 { shared.insert(ip) }
+    }
   }
 
-  private mutating func unlink(_ lease: Lease, _ isLarge: Bool) {
+  mutating func remove(_ lease: Lease) {
     for ip in lease.attributes.publicIPs.values {
-      byAddress[ip]?.remove(lease.node)
-      if byAddress[ip]?.isEmpty == true { byAddress[ip] = nil }
-    }
-    guard !isLarge else { return }
-    var i = leases.position(of: lease.key)
-    while i < leases.count, leases[i].key == lease.key {
-      if leases[i].node == lease.node {
-        leases.remove(at: i)
-        return
-      }
-      i += 1
+      let count = counts[ip, default: 1] - 1
+      counts[ip] = count == 0 ? nil : count
+      if count == 1 { shared.remove(ip) }
     }
   }
 }
