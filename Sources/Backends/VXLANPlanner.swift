@@ -192,20 +192,30 @@ public struct VXLANPlanner: Sendable {
     while !open.isEmpty {
       let wanted = open
       open = []
-      for (i, peer) in peers.enumerated() where !found.contains(i) && wanted.contains(where: { Self.meet($0, peer) }) {
-        found.insert(i)
-        open.append(peer)
+      for i in peers.indices {
+        for peer in wanted where Self.meet(peer, peers[i]) {
+          if found.insert(i).inserted { open.append(peers[i]) }
+          break
+        }
       }
     }
     return found.sorted().map { peers[$0] }
   }
 
+  // Spelled out by family: it is done for every peer of a large cluster with each change.
   private static func meet(_ a: Peer, _ b: Peer) -> Bool {
-    for family in AddressFamily.allCases {
-      if let x = a.subnets[family], let y = b.subnets[family], x.overlaps(y) { return true }
-      if let x = a.macs[family], let y = b.macs[family], x == y { return true }
-    }
-    return false
+    overlap(a.subnets.ipv4, b.subnets.ipv4) || overlap(a.subnets.ipv6, b.subnets.ipv6)
+      || isSame(a.macs.ipv4, b.macs.ipv4) || isSame(a.macs.ipv6, b.macs.ipv6)
+  }
+
+  private static func overlap(_ a: IPPrefix?, _ b: IPPrefix?) -> Bool {
+    guard let a, let b else { return false }
+    return a.overlaps(b)
+  }
+
+  private static func isSame(_ a: MACAddress?, _ b: MACAddress?) -> Bool {
+    guard let a, let b else { return false }
+    return a == b
   }
 
   /// The peers of a family that can be served, with their subnets, in ascending order of the subnets: inside the

@@ -13,6 +13,8 @@ public struct Lease: Hashable, Sendable {
   public var node = ""
   /// Of two leases for the same addresses the one with the lower rank is served: it was known first.
   public var rank = 0
+  /// Two leases of one registry with the same number, other than 0, are equal: to find what has changed among thousands.
+  public var stamp: UInt64 = 0
 
   /// A reservation unless an expiration is given (nanoseconds since the epoch).
   public init(subnets: PerFamily<IPPrefix>, attributes: LeaseAttributes, expiration: Int64? = nil) {

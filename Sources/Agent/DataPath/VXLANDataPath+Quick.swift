@@ -19,18 +19,18 @@ extension VXLANDataPath {
     let before = gone.compactMap { peer($0, &warnings) }
     warnings = []
     let after = new.compactMap { peer($0, &warnings) }
-    var all = peers.filter { !before.contains($0) }
-    all += after
+    let count = peers.count - before.count + after.count
     let usesNexthops = planner.wantsNexthops(peers: peers.count, current: context.usesNexthops)
-    guard planner.wantsNexthops(peers: all.count, current: usesNexthops) == usesNexthops,
+    guard planner.wantsNexthops(peers: count, current: usesNexthops) == usesNexthops,
       !usesNexthops || planner.networks[.ipv6] == nil
     else { return false }
     context.nexthopChoice = usesNexthops
     let seeds = before + after
     let old = planner.plan(peers: planner.related(to: seeds, in: peers), context)
-    let plan = planner.plan(peers: planner.related(to: seeds, in: all), context)
+    if !before.isEmpty { peers.removeAll { before.contains($0) } }
+    peers += after
+    let plan = planner.plan(peers: planner.related(to: seeds, in: peers), context)
     relevance?.replace(old, by: plan)
-    peers = all
     leases = latest
     try host.apply(NetworkChanges(plan: plan, state: NetworkState(old)), up: [], &report)
     for text in plan.warnings + warnings where logged.insert(text).inserted { log.warning("\(text)") }
@@ -45,7 +45,7 @@ extension VXLANDataPath {
     var j = 0
     while i < old.count || j < new.count {
       guard gone.count + come.count <= mostChanges else { return nil }
-      if i < old.count, j < new.count, old[i] == new[j] {
+      if i < old.count, j < new.count, isSame(old[i], new[j]) {
         i += 1
         j += 1
       } else if i < old.count, j == new.count || precedes(old[i], new[j]) {
@@ -62,6 +62,11 @@ extension VXLANDataPath {
       }
     }
     return (gone, come)
+  }
+
+  private static func isSame(_ a: Lease, _ b: Lease) -> Bool {
+    if a.stamp != 0, b.stamp != 0 { return a.stamp == b.stamp }
+    return a == b
   }
 
   private static func precedes(_ a: Lease, _ b: Lease) -> Bool {

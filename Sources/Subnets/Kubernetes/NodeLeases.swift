@@ -15,6 +15,7 @@ public struct NodeLeases: Sendable {
   private var announcements = Announcements()
   private var problems: [String: String] = [:]
   private var nextRank = 1
+  private var lastStamp: UInt64 = 0
   private var revision: UInt64 = 0
 
   private struct Place {
@@ -49,7 +50,7 @@ public struct NodeLeases: Sendable {
     case .none: forget(node.name)
     case .lease(var lease):
       lease.rank = known.map { leases[$0].rank } ?? nextRank
-      if let known, leases[known] == lease { return }
+      if let known, leases[known].hasContent(of: lease) { return }
       forget(node.name)
       nextRank = max(nextRank, lease.rank + 1)
       insert(lease)
@@ -68,9 +69,11 @@ public struct NodeLeases: Sendable {
         all[node.name] = nil
         isChanged = isChanged || known != nil
       case .lease(var lease):
+        if known?.hasContent(of: lease) == true { continue }
         lease.rank = known?.rank ?? nextRank
         nextRank = max(nextRank, lease.rank + 1)
-        isChanged = isChanged || lease != known
+        lease.stamp = nextStamp()
+        isChanged = true
         all[node.name] = lease
       }
     }
@@ -143,7 +146,14 @@ public struct NodeLeases: Sendable {
     return nil
   }
 
-  private mutating func insert(_ lease: Lease) {
+  private mutating func nextStamp() -> UInt64 {
+    lastStamp += 1
+    return lastStamp
+  }
+
+  private mutating func insert(_ new: Lease) {
+    var lease = new
+    lease.stamp = nextStamp()
     revision += 1
     places[lease.node] = Place(key: lease.key, rank: lease.rank)
     announcements.add(lease)
@@ -157,6 +167,12 @@ public struct NodeLeases: Sendable {
     revision += 1
     announcements.remove(leases[i])
     leases.remove(at: i)
+  }
+}
+
+extension Lease {
+  fileprivate func hasContent(of other: Lease) -> Bool {
+    subnets == other.subnets && attributes == other.attributes && node == other.node
   }
 }
 
